@@ -1,0 +1,257 @@
+import base64
+import os
+import stat
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from cryptography.fernet import Fernet
+
+from odoo.tests import BaseCase
+
+from ..tools import credential
+from ..tools.credential import Basic, Bearer, Cipher, MissingKey, WrongKey
+
+KEY, OLD_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+
+
+def basic(value, encoding="utf-8"):
+    return "Basic " + base64.b64encode(value.encode(encoding)).decode()
+
+
+class TestToken(BaseCase):
+    def test_a_token_is_long_recognisable_and_never_the_same(self):
+        token = credential.new_token()
+        self.assertRegex(token, r"\Abjas_[A-Za-z0-9_-]{43}\Z")
+        self.assertNotEqual(token, credential.new_token())
+        self.assertEqual(credential.prefix(token), token[:12])
+
+    def test_a_typed_word_bearer_does_not_change_the_hash(self):
+        expected = credential.hash_token("s3cret")
+        self.assertRegex(expected, r"\A[0-9a-f]{64}\Z")
+        for text in ["Bearer s3cret", "bearer  s3cret", "BEARER s3cret ", " s3cret\n"]:
+            with self.subTest(text=text):
+                self.assertEqual(credential.hash_token(text), expected)
+        for text in ["s3cret2", "Bearers3cret", "Basic s3cret"]:
+            with self.subTest(text=text):
+                self.assertNotEqual(credential.hash_token(text), expected)
+
+    def test_only_equal_texts_are_the_same(self):
+        for a, b, expected in [
+            ("", "", True),
+            ("пароль", "пароль", True),
+            ("a", "", False),
+            ("a", "A", False),
+            ("a\udcff", "a", False),
+        ]:
+            with self.subTest(a=a, b=b):
+                self.assertIs(credential.same(a, b), expected)
+
+    def test_a_fingerprint_compares_and_does_not_tell(self):
+        self.assertEqual(credential.fingerprint("a"), credential.fingerprint("a"))
+        self.assertNotEqual(credential.fingerprint("a"), credential.fingerprint("b"))
+        self.assertEqual(len(credential.fingerprint("a")), 16)
+
+
+class TestPassword(BaseCase):
+    def test_a_password_is_verified_against_a_salted_hash(self):
+        hashed = credential.hash_password("пароль:1")
+        self.assertNotEqual(hashed, credential.hash_password("пароль:1"))
+        self.assertNotIn("пароль", hashed)
+        self.assertTrue(credential.verify_password("пароль:1", hashed))
+        self.assertFalse(credential.verify_password("пароль:2", hashed))
+
+    def test_what_is_no_hash_or_no_password_is_refused_without_an_error(self):
+        hashed = credential.hash_password("secret")
+        for text, stored in [
+            ("secret", "secret"),
+            ("secret", ""),
+            ("secret", None),
+            ("x" * 5000, hashed),
+        ]:
+            with self.subTest(text=text[:10], stored=stored):
+                self.assertFalse(credential.verify_password(text, stored))
+
+    def test_a_hash_of_another_cost_needs_an_update(self):
+        hashed = credential.hash_password("secret")
+        self.assertFalse(credential.needs_update(hashed))
+        costly = hashed.replace("$6000$", "$600000$")
+        self.assertTrue(credential.needs_update(costly))
+
+    def test_an_unknown_login_takes_as_long_as_a_wrong_password(self):
+        hashed = credential.hash_password("secret")
+
+        def fastest(function, *args):
+            times = []
+            for _round in range(7):
+                start = time.perf_counter()
+                function(*args)
+                times.append(time.perf_counter() - start)
+            return min(times)
+
+        verify = fastest(credential.verify_password, "wrong", hashed)
+        dummy = fastest(credential.dummy_verify)
+        self.assertLess(verify, 0.1)
+        self.assertLess(max(verify, dummy) / min(verify, dummy), 3)
+
+
+class TestParseAuthorization(BaseCase):
+    def test_well_formed_headers_are_understood(self):
+        for header, expected in [
+            (basic("ann:pa:ss"), Basic("ann", "pa:ss")),
+            (basic("анна:пароль"), Basic("анна", "пароль")),
+            (basic(":only"), Basic("", "only")),
+            (basic("ann:").replace("Basic", "BASIC"), Basic("ann", "")),
+            ("Bearer bjas_abc-_=", Bearer("bjas_abc-_=")),
+            ("bearer  typed:by!hand", Bearer("typed:by!hand")),
+        ]:
+            with self.subTest(header=header):
+                self.assertEqual(credential.parse_authorization(header), expected)
+
+    def test_everything_else_is_no_credential(self):
+        for header in [
+            None,
+            "",
+            "Basic",
+            "Basic ",
+            "Bearer",
+            "Bearer ",
+            "Bearer a b",
+            "Bearer a\n",
+            "Bearer\ta",
+            " Bearer a",
+            "Bearer a ",
+            "Bearer пароль",
+            "Digest abc",
+            "Basic not-base64!",
+            basic("ann:pass").rstrip("=") + "=====",
+            "Basic YW5uOnBhc3M",  # padding lost
+            basic("no colon"),
+            basic("анна:пароль", "cp1251"),
+            basic("ann:pa\nss"),
+            basic("ann:pa\0ss"),
+            "Bearer " + "x" * 8 * 1024,
+        ]:
+            with self.subTest(header=header and header[:40]):
+                self.assertIsNone(credential.parse_authorization(header))
+
+    def test_a_credential_that_is_printed_does_not_show_its_secret(self):
+        self.assertNotIn("hidden", repr(Basic("ann", "hidden")))
+        self.assertNotIn("hidden", repr(Bearer("hidden")))
+
+
+class TestCipher(BaseCase):
+    def test_what_is_encrypted_comes_back_and_is_recognisable(self):
+        cipher = Cipher([KEY])
+        for text in ["", "secret", "пароль \N{KEY}"]:
+            with self.subTest(text=text):
+                stored = cipher.encrypt(text)
+                self.assertTrue(stored.startswith("fernet:"))
+                self.assertTrue(cipher.is_encrypted(stored))
+                self.assertNotEqual(stored, cipher.encrypt(text))
+                self.assertEqual(cipher.decrypt(stored), text)
+        self.assertFalse(cipher.is_encrypted("secret"))
+
+    def test_keys_rotate_without_losing_a_secret(self):
+        stored = Cipher([OLD_KEY]).encrypt("secret")
+        both = Cipher([KEY, OLD_KEY])
+        self.assertEqual(both.decrypt(stored), "secret")
+        self.assertEqual(Cipher([KEY]).decrypt(both.rotate(stored)), "secret")
+        self.assertEqual(Cipher([KEY]).decrypt(both.encrypt("new")), "new")
+
+    def test_no_key_the_wrong_key_and_clear_text_each_say_so(self):
+        stored = Cipher([OLD_KEY]).encrypt("secret")
+        for error, keys, text, words in [
+            (MissingKey, [], stored, "bj_api_sync_key"),
+            (WrongKey, [KEY], stored, "another key"),
+            (WrongKey, [KEY], stored[:-4], "another key"),
+            (WrongKey, [KEY], "fernet:пароль", "another key"),
+            (WrongKey, [KEY], "secret", "not encrypted"),
+        ]:
+            for operation in ("decrypt", "rotate"):
+                with (
+                    self.subTest(words=words, operation=operation),
+                    self.assertRaisesRegex(error, words) as caught,
+                ):
+                    getattr(Cipher(keys), operation)(text)
+                self.assertNotIn("secret:", str(caught.exception))
+        with self.assertRaises(MissingKey):
+            Cipher([]).encrypt("secret")
+
+
+class TestLoadKeys(BaseCase):
+    def setUp(self):
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.data_dir = directory.name
+        self.path = os.path.join(self.data_dir, "bj_api_sync.key")
+
+    def _load(self, config=None, environ=None):
+        return credential.load_keys(config, environ or {}, self.data_dir)
+
+    def test_configuration_comes_before_environment_before_file(self):
+        environ = {"BJ_API_SYNC_KEY": OLD_KEY}
+        self.assertEqual(self._load(f"{KEY}, {OLD_KEY}", environ), [KEY, OLD_KEY])
+        self.assertEqual(self._load(None, environ), [OLD_KEY])
+        self.assertEqual(self._load(" ", environ), [OLD_KEY])
+        self.assertFalse(os.path.exists(self.path))
+        self.assertNotIn(self._load("", {"BJ_API_SYNC_KEY": " "})[0], (KEY, OLD_KEY))
+        self.assertTrue(os.path.exists(self.path))
+
+    def test_the_file_is_made_once_and_only_for_its_owner(self):
+        first = self._load()
+        self.assertEqual(self._load(), first)
+        self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
+        self.assertEqual(os.listdir(self.data_dir), ["bj_api_sync.key"])
+
+    def test_workers_that_start_together_agree_on_the_key(self):
+        with ThreadPoolExecutor(16) as workers:
+            keys = list(workers.map(lambda _number: self._load()[0], range(64)))
+        self.assertEqual(len(set(keys)), 1)
+        self.assertEqual(os.listdir(self.data_dir), ["bj_api_sync.key"])
+
+    def test_a_bad_source_is_refused_and_never_replaced(self):
+        for config, environ, content, words in [
+            ("my passphrase", {}, None, "Key 1 of 2 in bj_api_sync_key in odoo.conf"),
+            (f"{KEY},short", {}, None, "Key 2 of 2"),
+            (",", {}, None, "no key in bj_api_sync_key"),
+            (None, {"BJ_API_SYNC_KEY": "passphrase"}, None, "BJ_API_SYNC_KEY in the"),
+            (None, {}, "", "no key in the key file"),
+            (None, {}, "passphrase", "the key file"),
+            (None, {}, "пароль", "the key file"),
+        ]:
+            with self.subTest(config=config, environ=environ, content=content):
+                if content is not None:
+                    with open(self.path, "w", opener=_private) as file:
+                        file.write(content)
+                with self.assertRaisesRegex(MissingKey, words) as caught:
+                    self._load(config, environ)
+                self.assertNotIn("passphrase", str(caught.exception))
+                self.assertIn("Fernet.generate_key", str(caught.exception))
+                if content is not None:
+                    with open(self.path) as file:
+                        self.assertEqual(file.read(), content)
+
+    def test_a_file_that_cannot_be_read_stays_and_is_named(self):
+        os.mkdir(self.path)  # root reads any file, but nobody reads a directory
+        with self.assertRaisesRegex(MissingKey, "cannot be used: Is a directory"):
+            self._load()
+        self.assertTrue(os.path.isdir(self.path))
+        os.rmdir(self.path)
+        os.symlink("nowhere", self.path)
+        with self.assertRaisesRegex(MissingKey, "cannot be used: No such file"):
+            self._load()
+        self.assertTrue(os.path.islink(self.path))
+
+    def test_a_file_that_others_can_read_is_used_with_a_warning(self):
+        expected = self._load()
+        os.chmod(self.path, 0o644)
+        with self.assertLogs("bj.api.credential", "WARNING") as logs:
+            self.assertEqual(self._load(), expected)
+        self.assertIn("chmod 600", logs.output[0])
+        self.assertNotIn(expected[0], str(logs.output))
+
+
+def _private(path, flags):
+    return os.open(path, flags, 0o600)
