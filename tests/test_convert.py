@@ -4,6 +4,7 @@ import math
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+import pytz
 from markupsafe import Markup
 from odoo.tests import BaseCase
 
@@ -112,6 +113,7 @@ class TestToField(BaseCase):
             ("selection", "x", 'expected one of "draft", "done", "1", got "x"'),
             ("selection", True, 'expected one of "draft", "done", "1", got true'),
             ("binary", "a", 'expected base64 text, got "a"'),
+            ("binary", "aG!!k=", 'expected base64 text, got "aG!!k="'),
             ("binary", "aGk", 'expected base64 text, got "aGk"'),
             ("binary", "a-_=", 'expected base64 text, got "a-_="'),
             ("binary", "їїїї", 'expected base64 text, got "їїїї"'),
@@ -194,16 +196,22 @@ class TestToField(BaseCase):
                     self.assertEqual(result, expected)
 
     def test_a_datetime_without_offset_is_of_the_given_time_zone(self):
-        kyiv = ZoneInfo("Europe/Kiev")
-        for value, expected in [
-            ("2025-01-31T12:00:00", JAN_31),
-            ("2025-07-31T12:00:00", datetime(2025, 7, 31, 9)),
-            ("2025-01-31T12:00:00Z", datetime(2025, 1, 31, 12)),
-        ]:
-            with self.subTest(value=value):
-                self.assertEqual(
-                    convert.to_field(rule("datetime"), value, tz=kyiv), expected
-                )
+        for zone in (ZoneInfo("Europe/Kiev"), pytz.timezone("Europe/Kiev")):
+            for value, expected in [
+                ("2025-01-31T12:00:00", JAN_31),
+                ("2025-07-31T12:00:00", datetime(2025, 7, 31, 9)),
+                ("2025-01-31T12:00", JAN_31),
+                ("2025-01-31T12:00:00Z", datetime(2025, 1, 31, 12)),
+                ("2025-01-31T12:00:00+00:00", datetime(2025, 1, 31, 12)),
+                ("0001-01-01", None),
+            ]:
+                with self.subTest(zone=type(zone), value=value):
+                    if expected is None:
+                        with self.assertRaises(convert.ConvertError):
+                            convert.to_field(rule("datetime"), value, tz=zone)
+                    else:
+                        result = convert.to_field(rule("datetime"), value, tz=zone)
+                        self.assertEqual(result, expected)
 
 
 class TestToJson(BaseCase):

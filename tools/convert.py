@@ -118,12 +118,19 @@ def to_datetime(value, tz=None):
         if offset is not None:
             return _shift(moment, offset, value)
     if moment.tzinfo is None and tz is not None:
-        # pytz zones, which Odoo uses, need localize() to choose the right offset.
-        localize = getattr(tz, "localize", None)
-        moment = localize(moment) if localize else moment.replace(tzinfo=tz)
+        moment = _localize(moment, tz, value)
     if moment.tzinfo is None:
         return moment
     return _shift(moment.replace(tzinfo=None), moment.utcoffset(), value)
+
+
+def _localize(moment, tz, value):
+    # pytz zones, which Odoo uses, need localize() to choose the right offset.
+    localize = getattr(tz, "localize", None)
+    try:
+        return localize(moment) if localize else moment.replace(tzinfo=tz)
+    except OverflowError as error:
+        raise ConvertError(_A_DATETIME, describe(value)) from error
 
 
 def _parse_datetime(value):
