@@ -68,7 +68,7 @@ def _success_success(response):
 
 
 def _paginated(value, response):
-    if response.kind == "list" and response.pagination is not None:
+    if response.pagination is not None:
         value["pagination"] = response.pagination
     return value
 
