@@ -14,12 +14,14 @@ one JSON line per request in its log and its URL on standard output:
 """
 
 import argparse
+import contextlib
 import datetime
 import gzip
 import io
 import ipaddress
 import itertools
 import json
+import logging
 import os
 import socket
 import ssl
@@ -31,6 +33,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
+
+_logger = logging.getLogger("bj.api.receiver")
 
 CHUNK = b"x" * 64 * 1024
 
@@ -311,10 +315,8 @@ class Receiver:
         with self._changed:
             connections = list(self._connections.values())
         for connection in connections:
-            try:
+            with contextlib.suppress(OSError):  # closed by the other side
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # already closed by the other side
         return len(connections)
 
     def sleep(self, seconds):
@@ -347,8 +349,8 @@ class Receiver:
             with connection.makefile("rb") as file:
                 while self._handle(connection, file, number):
                     pass
-        except (OSError, ValueError):
-            pass  # the client went away, or did not speak HTTP
+        except (OSError, ValueError) as error:  # gone, or does not speak HTTP
+            _logger.debug("Connection %s ended: %s", number, error)
         finally:
             with self._changed:
                 self._connections.pop(number, None)
@@ -496,7 +498,8 @@ def main():
     with Receiver(options.port, options.tls, log=options.log) as receiver:
         for path, steps in options.on.items():
             receiver.on(path, *(behaviour(*step) for step in steps))
-        print(receiver.url(), flush=True)
+        sys.stdout.write(receiver.url() + "\n")
+        sys.stdout.flush()
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

@@ -6,7 +6,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from cryptography.fernet import Fernet
-
 from odoo.tests import BaseCase
 
 from ..tools import credential

@@ -705,10 +705,11 @@ class TestTLSProbe(TransportCase):
 
 class TestReceiverProcess(BaseCase):
     def test_it_runs_as_a_process_with_behaviours_and_a_log(self):
-        log = tempfile.NamedTemporaryFile(suffix=".jsonl")
-        self.addCleanup(log.close)
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        log = os.path.join(directory.name, "requests.jsonl")
         steps = {"/a": [["retry_after", {"value": 7}], ["answer", {"status": 201}]]}
-        command = [sys.executable, behaviours.__file__, "--log", log.name]
+        command = [sys.executable, behaviours.__file__, "--log", log]
         with subprocess.Popen(
             [*command, "--on", json.dumps(steps)], stdout=subprocess.PIPE, text=True
         ) as process:
@@ -719,7 +720,8 @@ class TestReceiverProcess(BaseCase):
             process.terminate()
         self.assertEqual((first.status, second.status), (429, 201))
         self.assertEqual(first.headers["Retry-After"], "7")
-        rows = [json.loads(line) for line in log]
+        with open(log, encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
         self.assertEqual(
             [(row["path"], row["body"]) for row in rows], [("/a", "ї")] * 2
         )

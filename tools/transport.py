@@ -583,7 +583,7 @@ def _is_quiet(sock):
     except BlockingIOError:
         return True
     except OSError:
-        pass
+        return False
     return False
 
 
