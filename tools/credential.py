@@ -57,9 +57,17 @@ def new_token():
     return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
+def strip_bearer(text):
+    """Return a token without the word ``Bearer`` that was copied along with it."""
+    return re.sub(r"(?i)\A\s*bearer\s+", "", text).strip()
+
+
 def prefix(token):
-    """Return the part of a token that may be shown, enough to tell two tokens apart."""
-    return token[:SHOWN_CHARACTERS]
+    """Return the part of a token that may be shown, enough to tell two tokens apart.
+
+    Of a short one that is a quarter at most, so that nobody can guess the rest.
+    """
+    return token[: min(SHOWN_CHARACTERS, len(token) // 4)]
 
 
 def hash_token(text):
@@ -67,7 +75,7 @@ def hash_token(text):
 
     A plain hash is enough for 32 random bytes: there is no dictionary to try.
     """
-    return _sha256(re.sub(r"(?i)\A\s*bearer\s+", "", text).strip())
+    return _sha256(strip_bearer(text))
 
 
 def same(a, b):

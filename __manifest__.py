@@ -1,0 +1,23 @@
+{
+    "name": "API Synchronization",
+    "summary": "Publish models as REST endpoints and push records to any HTTP API",
+    "version": "18.0.1.0.2",
+    "author": "BJET",
+    "website": "https://bjetpro.com/",
+    "support": "support@bjetpro.com",
+    "license": "OPL-1",
+    "category": "Technical",
+    "depends": ["base_automation"],
+    "external_dependencies": {"python": ["requests"]},
+    "data": [
+        "security/bj_api_sync_groups.xml",
+        "security/ir.model.access.csv",
+        "security/bj_api_sync_config_security.xml",
+        "data/bj_http_method_data.xml",
+        "data/ir_config_parameter_data.xml",
+        "views/bj_api_sync_config_views.xml",
+        "views/bj_api_log_views.xml",
+        "views/bj_api_sync_menus.xml",
+    ],
+    "demo": ["demo/bj_api_sync_config_demo.xml"],
+}

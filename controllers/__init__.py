@@ -1,0 +1,2 @@
+from . import dispatcher  # first: a route asserts that its type exists
+from . import bj_api_sync

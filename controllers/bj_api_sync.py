@@ -1,0 +1,43 @@
+import dataclasses
+
+from odoo import http
+from odoo.http import request
+
+from ..exceptions import DryRun
+from ..models.bj_api_sync_config import ROUTE
+from ..tools import payload
+
+
+def is_read(_controller):
+    """Let reads go to a read-only cursor, hence to a replica if there is one."""
+    return request.httprequest.method in ("GET", "HEAD", "OPTIONS")
+
+
+class BjApiSyncConfigController(http.Controller):
+    @http.route(
+        [ROUTE, f"{ROUTE}/", f"{ROUTE}/<path:path>"],
+        type="bj_api_sync",
+        auth="bj_api_sync",
+        methods=None,
+        csrf=False,
+        save_session=False,
+        readonly=is_read,
+    )
+    def serve(self, path=""):
+        dispatcher = request.dispatcher
+        inbound = request.env["bj.api.sync.inbound"]
+        if dispatcher.body is None:  # the stream is gone when Odoo repeats the request
+            dispatcher.body = payload.read_limited(
+                # Odoo's wrapper hides the stream, and its get_data() would take a chunked
+                # body of any size into memory.
+                request.httprequest._HTTPRequest__wrapped.stream,
+                inbound._get_max_body_bytes(),
+                request.httprequest.content_length,
+            )
+        dispatcher.inbound = dataclasses.replace(
+            dispatcher.inbound, body=dispatcher.body
+        )
+        answer = inbound._handle(dispatcher.endpoint, dispatcher.inbound)
+        if answer.is_dry_run:
+            raise DryRun(answer)
+        return dispatcher.respond(answer)

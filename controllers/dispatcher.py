@@ -1,0 +1,227 @@
+import dataclasses
+import logging
+import time
+import traceback
+from functools import partial
+
+from psycopg2 import IntegrityError, OperationalError
+from psycopg2.errorcodes import FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION
+
+from odoo import SUPERUSER_ID, api
+from odoo.exceptions import AccessDenied, AccessError, MissingError, UserError
+from odoo.http import Dispatcher, Response
+from werkzeug.exceptions import HTTPException
+
+from ..exceptions import ApiError, DryRun
+from ..tools import envelope, payload
+
+_logger = logging.getLogger("bj.api.http")
+
+# The first match wins: all but AccessDenied are subclasses of UserError.
+ODOO_ERRORS = (
+    (AccessDenied, 401, "UNAUTHORIZED"),
+    (AccessError, 403, "FORBIDDEN"),
+    (MissingError, 404, "NOT_FOUND"),
+    (UserError, 400, "VALIDATION_ERROR"),
+)
+HTTP_CODES = {
+    400: "BAD_REQUEST",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    408: "REQUEST_TIMEOUT",
+    413: "PAYLOAD_TOO_LARGE",
+}
+CONFLICTS = (UNIQUE_VIOLATION, FOREIGN_KEY_VIOLATION)
+EXPOSED_HEADERS = (
+    "ETag, Link, Location, X-Total-Count, X-Request-ID, Retry-After, "
+    "Idempotent-Replayed, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+)
+
+
+class ApiDispatcher(Dispatcher):
+    """Serves the API's routes: JSON whatever happens, no session, no CSRF, no form.
+
+    Life of a call: ``_auth_method_bj_api_sync`` sets ``inbound`` and ``endpoint``, the
+    controller returns through :meth:`respond`; whatever is raised on the way ends in
+    :meth:`handle_error`, after which Odoo rolls back and the log row is written.
+    """
+
+    routing_type = "bj_api_sync"
+
+    def __init__(self, request):
+        super().__init__(request)
+        self.inbound = None
+        self.endpoint = None
+        self.body = None
+        self.started = time.perf_counter()
+
+    @classmethod
+    def is_compatible_with(cls, request):
+        return True
+
+    def authenticate(self, credential):
+        self.inbound = dataclasses.replace(self.inbound, credential=credential)
+
+    def dispatch(self, endpoint, args):
+        self.request.params = dict(args)
+        return self.request.registry["ir.http"]._dispatch(endpoint)
+
+    def respond(self, answer):
+        """Return the HTTP response of an :class:`ApiResponse` and log the exchange."""
+        value = envelope.success(self._format, answer)
+        body = b"" if answer.status in (204, 304) else payload.dumps(value)
+        response = self._make_response(body, answer.status, answer.headers)
+        vals = self._log_vals(response, body, status="success")
+        vals.update(
+            record_id=answer.record_id,
+            record_count=answer.record_count,
+            action=answer.action,
+            details="dry run" if answer.is_dry_run else None,
+        )
+        if answer.is_dry_run:
+            self._log_after_rollback(vals)
+        elif self.inbound.method in ("GET", "HEAD", "OPTIONS"):
+            # The transaction is read-only, and a read has no effect to be one with.
+            self._log(self.request.env["bj.api.log"]._record_apart, vals)
+        else:
+            self._log(self.request.env["bj.api.log"]._record, vals)
+        return response
+
+    def handle_error(self, exc):
+        """Return the response of any exception; the ORM may not be used any more.
+
+        The log row is written after the rollback, which cannot take it along then.
+        """
+        if isinstance(exc, DryRun):
+            return self.respond(exc.api_response)
+        status, code, message = self._classify(exc)
+        details = dict(getattr(exc, "details", {}))
+        value = envelope.error(
+            self._format,
+            status,
+            code,
+            message,
+            line_id=getattr(exc, "line_id", None),
+            details=details,
+            request_id=self.inbound.request_id if self.inbound else None,
+        )
+        body = payload.dumps(value)
+        headers = dict(getattr(exc, "extra_headers", {}))
+        response = self._make_response(body, status, headers)
+        trace = "".join(traceback.format_exception(exc))
+        if status >= 500:
+            _logger.error(
+                "Request %s failed",
+                self.inbound and self.inbound.request_id,
+                exc_info=exc,
+            )
+        if getattr(exc, "is_logged", True):
+            vals = self._log_vals(response, body, status="error")
+            vals.update(
+                error_message=message,
+                line_id=getattr(exc, "line_id", None),
+                traceback=trace
+                if status >= 500 or code == "VALIDATION_ERROR"
+                else None,
+            )
+            self._log_after_rollback(vals)
+        return response
+
+    def _classify(self, exc):
+        """Return ``(status, CODE, message)`` of an exception."""
+        if isinstance(exc, ApiError):
+            return exc.code, exc.error_code, exc.description
+        cause = exc.__cause__
+        if isinstance(cause, IntegrityError) and cause.pgcode in CONFLICTS:
+            return 409, "CONFLICT", str(exc.args[0])
+        for family, status, code in ODOO_ERRORS:
+            if isinstance(exc, family):
+                message = "Authentication failed" if status == 401 else str(exc.args[0])
+                return status, code, message
+        if isinstance(exc, HTTPException) and exc.code and exc.code < 500:
+            code = HTTP_CODES.get(exc.code, "BAD_REQUEST")
+            return exc.code, code, exc.description or exc.name
+        request_id = self.inbound.request_id if self.inbound else "-"
+        if isinstance(exc, OperationalError):
+            message = f"The database is busy, repeat the request. Request {request_id}."
+            return 503, "INTERNAL_ERROR", message
+        message = (
+            f"Internal error. Tell your Odoo administrator the request {request_id}."
+        )
+        return 500, "INTERNAL_ERROR", message
+
+    @property
+    def _format(self):
+        return self.endpoint.response_format if self.endpoint else "bare"
+
+    def _make_response(self, body, status, headers):
+        if self.inbound is None:  # the request could not even be read
+            return Response(body, status=status, mimetype="application/json")
+        response = Response(
+            b"" if self.inbound.method == "HEAD" else body,
+            status=status,
+            headers=headers,
+        )
+        if status in (204, 304):
+            response.headers.pop("Content-Type", None)
+        else:
+            response.headers["Content-Type"] = "application/json; charset=utf-8"
+            if self.inbound.method == "HEAD":
+                response.headers["Content-Length"] = str(len(body))
+        response.headers["X-Request-ID"] = self.inbound.request_id
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        self._add_cors(response.headers)
+        return response
+
+    def _add_cors(self, headers):
+        """Let pages of the configured origins read the answer, errors included."""
+        origins = self.endpoint.cors_origins if self.endpoint else ()
+        if not origins:
+            return
+        headers.add("Vary", "Origin")
+        origin = self.inbound.headers.get("origin", "")
+        if origin in origins or "*" in origins:
+            headers["Access-Control-Allow-Origin"] = "*" if "*" in origins else origin
+            headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+
+    def _log_vals(self, response, body, status):
+        inbound, endpoint = self.inbound, self.endpoint
+        if inbound is None:
+            return {"status": status, "direction": "in", "response_code": 400}
+        return {
+            "name": f"{inbound.method} {inbound.endpoint}"[:200],
+            "config_id": endpoint.config_id if endpoint else None,
+            "company_id": endpoint.company_id if endpoint else None,
+            "user_id": endpoint.user_id if endpoint else None,
+            "model": endpoint.model if endpoint else None,
+            "direction": "in",
+            "status": status,
+            "method": inbound.method,
+            "url": inbound.url,
+            "request_headers": inbound.headers,
+            "request_data": inbound.body or None,
+            "response_headers": dict(response.headers),
+            "response_data": body or None,
+            "response_code": response.status_code,
+            "request_id": inbound.request_id,
+            "remote_addr": inbound.remote_addr,
+            "duration": round(time.perf_counter() - self.started, 4),
+            "content_type": inbound.headers.get("content-type", "application/json"),
+            "secret_headers": endpoint.secret_headers if endpoint else (),
+        }
+
+    def _log(self, record, vals):
+        record(self.endpoint.log_level if self.endpoint else "full", vals)
+
+    def _log_after_rollback(self, vals):
+        registry = self.request.registry
+        level = self.endpoint.log_level if self.endpoint else "full"
+
+        def write():
+            # A cursor only to reach the model; the row gets one of its own.
+            with registry.cursor() as cr:
+                log = api.Environment(cr, SUPERUSER_ID, {})["bj.api.log"]
+                log._record_apart(level, vals)
+
+        self.request.env.cr.postrollback.add(partial(write))

@@ -1,0 +1,198 @@
+import json
+import logging
+import threading
+from datetime import timedelta
+
+from odoo import SUPERUSER_ID, api, fields, models
+from odoo.tools import SQL
+
+from ..tools import redact
+from ..tools.script_state import is_running
+
+_logger = logging.getLogger("bj.api.log")
+
+BODY_FIELDS = ("request_data", "response_data")
+HEADER_FIELDS = ("request_headers", "response_headers")
+VACUUM_BATCH = 10_000  # rows a statement, so that no vacuum holds locks for long
+
+
+class BjApiLog(models.Model):
+    """One exchange, in or out; an audit trail, so nobody may change or delete a row."""
+
+    _name = "bj.api.log"
+    _description = "API Log"
+    _order = "timestamp desc, id desc"
+
+    name = fields.Char()
+    config_id = fields.Many2one(
+        "bj.api.sync.config", string="Configuration", ondelete="set null", index=True
+    )
+    company_id = fields.Many2one("res.company", ondelete="set null")
+    direction = fields.Selection([("in", "In"), ("out", "Out")])
+    status = fields.Selection(
+        [("success", "Success"), ("error", "Error"), ("skipped", "Skipped")], index=True
+    )
+    method = fields.Char()
+    url = fields.Char(string="URL")
+    request_headers = fields.Text()
+    request_data = fields.Text()
+    response_headers = fields.Text()
+    response_data = fields.Text()
+    response_code = fields.Integer(aggregator=None)
+    error_message = fields.Text()
+    traceback = fields.Text()
+    line_id = fields.Many2one(
+        "bj.api.sync.config.line", string="Configuration Line", ondelete="set null"
+    )
+    duration = fields.Float(
+        string="Duration (s)", digits=(16, 4), help="Seconds.", aggregator="avg"
+    )
+    timestamp = fields.Datetime(default=fields.Datetime.now, index=True)
+    model = fields.Char()
+    record_id = fields.Many2oneReference(
+        string="Record", model_field="model", aggregator=None
+    )
+    record_count = fields.Integer(string="Records")
+    request_id = fields.Char(string="Request ID", index=True)
+    remote_addr = fields.Char(string="Remote Address")
+    user_id = fields.Many2one("res.users", string="Run As", ondelete="set null")
+    attempt = fields.Integer(aggregator=None)
+    action = fields.Char()
+    details = fields.Text()
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        # Scripts are documented to write rows of their own, whoever they run as; nobody
+        # else has the right to.
+        if is_running():
+            return super(BjApiLog, self.sudo()).create(vals_list).with_env(self.env)
+        return super().create(vals_list)
+
+    def action_open_record(self):
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": self.model,
+            "res_id": self.record_id,
+            "views": [(False, "form")],
+        }
+
+    @api.model
+    def _record(self, level, vals):
+        """Write one row in this cursor, redacted and cut, if ``level`` asks for it.
+
+        :param str level: ``log_level`` of the configuration
+        :param dict vals: field values; headers as ``dict``, bodies as ``bytes`` or text,
+            with ``content_type`` and ``secret_headers`` to redact them by
+        :return: the id of the row, or ``None``
+        """
+        failed = vals.get("status") == "error"
+        if level == "none" or (level == "errors" and not failed):
+            return None
+        content_type = vals.pop("content_type", "application/json")
+        secret_headers = vals.pop("secret_headers", ())
+        if level == "metadata":
+            vals = {
+                name: value
+                for name, value in vals.items()
+                if name not in (*BODY_FIELDS, *HEADER_FIELDS)
+            }
+        redactor, limit = self._get_redactor(secret_headers)
+        for name in HEADER_FIELDS:
+            if isinstance(vals.get(name), dict):
+                vals[name] = json.dumps(
+                    redactor.headers(vals[name]), ensure_ascii=False
+                )
+        for name in BODY_FIELDS:
+            if vals.get(name) is not None:
+                vals[name] = redactor.body(vals[name], content_type, limit)
+        for name in ("error_message", "traceback"):
+            if vals.get(name):
+                vals[name] = redact.cut(redactor.text(vals[name]), limit)
+        if vals.get("url"):
+            vals["url"] = redactor.query(vals["url"])
+        return self._insert(vals)
+
+    @api.model
+    def _insert(self, vals):
+        # Straight SQL: the row belongs to nobody's record rules, has nothing computed,
+        # and create() would cost a read of every call several times what this does.
+        now = fields.Datetime.now()
+        vals = {
+            "timestamp": now,
+            "create_date": now,
+            "create_uid": SUPERUSER_ID,
+            **{
+                name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
+                for name, value in vals.items()
+                if value not in (None, False, "")
+            },
+        }
+        columns = SQL(", ").join(map(SQL.identifier, vals))
+        self.env.cr.execute(
+            SQL(
+                "INSERT INTO bj_api_log (%s) VALUES %s RETURNING id",
+                columns,
+                tuple(vals.values()),
+            )
+        )
+        return self.env.cr.fetchone()[0]
+
+    @api.model
+    def _record_apart(self, level, vals):
+        """Write one row in a transaction of its own, which a rollback cannot take along.
+
+        Losing the last rows in a crash of PostgreSQL is better than making each call
+        wait for the disk, so the commit is not synchronous.
+        """
+        registry = self.env.registry
+        try:
+            with registry.cursor() as cr:
+                cr.execute("SET LOCAL synchronous_commit TO OFF")
+                log = api.Environment(cr, SUPERUSER_ID, {})["bj.api.log"]
+                log._record(level, vals)
+        except Exception:  # an answer must never fail because of its log row
+            _logger.exception("Request %s could not be logged", vals.get("request_id"))
+
+    @api.model
+    def _get_redactor(self, secret_headers=()):
+        """Return the redactor and the number of bytes after which a body is cut."""
+        parameters = self.env["ir.config_parameter"].sudo()
+        keys = parameters.get_param("bj_api_sync.redacted_keys") or ""
+        limit = int(parameters.get_param("bj_api_sync.log_body_bytes") or 65536)
+        return (
+            redact.Redactor(
+                tuple(secret_headers), tuple(key.strip() for key in keys.split(","))
+            ),
+            limit,
+        )
+
+    @api.autovacuum
+    def _gc_logs(self):
+        """Delete old rows in bounded batches; errors stay at least as long as successes.
+
+        Rows without a configuration go after the default of 30 days.
+        """
+        now = fields.Datetime.now()
+        configs = self.env["bj.api.sync.config"].with_context(active_test=False)
+        retentions = [
+            (config.id, config.log_retention_days) for config in configs.search([])
+        ]
+        for config_id, days in [*retentions, (None, 30)]:
+            before = now - timedelta(days=days)
+            self._delete_before(config_id, before)
+
+    def _delete_before(self, config_id, before):
+        while True:
+            self.env.cr.execute(
+                """DELETE FROM bj_api_log WHERE id IN (
+                       SELECT id FROM bj_api_log
+                       WHERE config_id IS NOT DISTINCT FROM %s AND timestamp < %s
+                       LIMIT %s)""",
+                [config_id, before, VACUUM_BATCH],
+            )
+            if self.env.cr.rowcount < VACUUM_BATCH:
+                return
+            # Each batch is final: what is deleted stays deleted if the next one fails.
+            if not getattr(threading.current_thread(), "testing", False):
+                self.env.cr.commit()

@@ -1,0 +1,698 @@
+import logging
+import re
+from dataclasses import dataclass
+
+from odoo import SUPERUSER_ID, api, fields, models, tools
+from odoo.exceptions import AccessError, UserError, ValidationError
+
+from ..exceptions import ApiError
+from ..tools import mapping
+from ..tools import url as url_tools
+from ..tools.message import Plan
+
+_logger = logging.getLogger("bj.api.config")
+
+ROUTE = "/bj_api_sync/v1"
+RESERVED_ENDPOINTS = ("openapi.json", "postman.json", "health", "docs")
+ENDPOINT_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
+MAX_DEPTH = 8  # levels of nested mapping configurations
+MASK = "********"  # what a secret reads as; writing it back changes nothing
+# field the administrator types into -> column that holds its hash or ciphertext
+SECRETS = {
+    "auth_password": "auth_password_secret",
+    "bearer_token": "bearer_token_secret",
+    "signing_secret": "signing_secret_secret",
+}
+SCRIPTS = ("request_script", "response_script")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What serving a call needs of an In configuration, read once per registry."""
+
+    config_id: int
+    name: str
+    endpoint: str
+    model: str
+    methods: tuple[str, ...]
+    auth_type: str
+    auth_login: str
+    user_id: int
+    company_id: int
+    response_format: str
+    is_paginated: bool
+    limit: int
+    max_limit: int
+    upsert: bool
+    delete_mode: str
+    record_id_match: str
+    filter_domain: str
+    request_script: str
+    response_script: str
+    log_level: str
+    cors_origins: tuple[str, ...]
+    allowed_networks: tuple[str, ...]
+    rate_limit_per_minute: int
+    rate_limit_per_hour: int
+    headers: tuple[tuple[str, int], ...]
+    secret_headers: tuple[str, ...]
+
+
+class BjApiSyncConfig(models.Model):
+    _name = "bj.api.sync.config"
+    _description = "API Configuration"
+    _order = "request_type, name, id"
+    _check_company_auto = True
+
+    name = fields.Char(required=True)
+    active = fields.Boolean(default=True)
+    description = fields.Text()
+    request_type = fields.Selection(
+        [("in", "In"), ("out", "Out")],
+        required=True,
+        default="in",
+        help="In: other systems call Odoo. Out: Odoo calls another system.",
+    )
+    model_id = fields.Many2one(
+        "ir.model",
+        string="Model",
+        required=True,
+        ondelete="cascade",
+        domain=[("transient", "=", False), ("abstract", "=", False)],
+    )
+    model_name = fields.Char(related="model_id.model", store=True, string="Model Name")
+    filter_domain = fields.Text(
+        default="[]",
+        help="Only matching records can be read, changed or sent. The domain may use "
+        "uid, user, company_id, time, datetime, timedelta, relativedelta and "
+        "context_today().",
+    )
+    company_id = fields.Many2one("res.company", default=lambda self: self.env.company)
+    http_method_ids = fields.Many2many("bj.http.method", string="HTTP Methods")
+    auth_type = fields.Selection(
+        [("none", "No Auth"), ("basic", "Basic Auth"), ("bearer", "Bearer Token")],
+        string="Authorization Type",
+        required=True,
+        default="bearer",
+    )
+    auth_login = fields.Char(string="Login", copy=False)
+    # The three secrets below are never stored as typed: create and write turn them into
+    # a hash (In) or a Fernet token (Out) before the ORM sees them, and reading gives a
+    # mask. `exportable=False` keeps even the mask out of exports.
+    auth_password = fields.Char(
+        string="Password",
+        compute="_compute_masks",
+        readonly=False,
+        copy=False,
+        exportable=False,
+        groups="bj_api_sync.group_bj_api_manager",
+    )
+    auth_password_secret = fields.Char(copy=False, groups=fields.NO_ACCESS)
+    bearer_token = fields.Char(
+        compute="_compute_masks",
+        readonly=False,
+        copy=False,
+        exportable=False,
+        groups="bj_api_sync.group_bj_api_manager",
+    )
+    bearer_token_secret = fields.Char(copy=False, groups=fields.NO_ACCESS)
+    line_ids = fields.One2many(
+        "bj.api.sync.config.line",
+        "config_id",
+        string="Configuration Lines",
+        copy=True,
+    )
+    header_ids = fields.One2many(
+        "bj.api.sync.header", "config_id", string="Headers", copy=True
+    )
+    param_ids = fields.One2many(
+        "bj.api.sync.param", "config_id", string="Parameters", copy=True
+    )
+    token_ids = fields.One2many("bj.api.sync.token", "config_id", string="Tokens")
+    is_paginated = fields.Boolean(string="Is paginated?")
+    page_size = fields.Integer(default=100)
+    log_level = fields.Selection(
+        [
+            ("full", "Full"),
+            ("metadata", "Metadata"),
+            ("errors", "Errors"),
+            ("none", "None"),
+        ],
+        string="Log",
+        required=True,
+        default="full",
+        help="Full: with headers and bodies. Metadata: without them. Errors: only "
+        "failed exchanges, in full. None: nothing.",
+    )
+    log_retention_days = fields.Integer(default=30)
+    request_script = fields.Text(groups="bj_api_sync.group_bj_api_user")
+    response_script = fields.Text(groups="bj_api_sync.group_bj_api_user")
+
+    # In only
+    endpoint = fields.Char(
+        copy=False,
+        help="Last part of the URL. Leave it empty for a configuration that is only the "
+        "mapping model of others.",
+    )
+    endpoint_url = fields.Char(compute="_compute_endpoint_url", string="Endpoint URL")
+    limit = fields.Integer(default=100)
+    max_limit = fields.Integer(string="Maximum Limit", default=1000)
+    user_id = fields.Many2one(
+        "res.users",
+        string="Run As",
+        compute="_compute_user_id",
+        store=True,
+        readonly=False,
+        precompute=True,
+        copy=False,
+        ondelete="restrict",
+        help="Requests run with the access rights, record rules, language and time zone "
+        "of this user.",
+    )
+    response_format = fields.Selection(
+        [("bare", "Bare"), ("status", "Status"), ("success", "Success")],
+        required=True,
+        default="bare",
+    )
+    upsert = fields.Boolean(
+        help="POST updates the record when its identifier exists, PUT creates it when "
+        "it does not."
+    )
+    delete_mode = fields.Selection(
+        [("unlink", "Delete"), ("archive", "Archive")],
+        string="On Delete",
+        required=True,
+        default="unlink",
+    )
+    record_id_match = fields.Selection(
+        [
+            ("identifier", "Record identifier"),
+            ("id", "Odoo ID"),
+            ("any", "Record identifier, then Odoo ID"),
+        ],
+        string="Record ID in URL",
+        required=True,
+        default="any",
+    )
+    reject_unknown_keys = fields.Boolean()
+    cors_origins = fields.Char(
+        string="CORS Origins",
+        help="Web pages of these origins may call the endpoint, e.g. "
+        "https://shop.example.com; separate several with commas.",
+    )
+    allowed_networks = fields.Char(
+        help="Only clients in these networks are let in, e.g. 203.0.113.0/24; separate "
+        "several with commas."
+    )
+    rate_limit_per_minute = fields.Integer(
+        help="Calls per address and minute; 0 is no limit."
+    )
+    rate_limit_per_hour = fields.Integer(
+        help="Calls per credential and hour; 0 is no limit."
+    )
+
+    # Out only
+    url = fields.Char(
+        string="Request URL",
+        help="Full address; {external_key} is replaced by the payload's value.",
+    )
+    connect_timeout = fields.Integer(string="Connection Timeout in Seconds", default=5)
+    read_timeout = fields.Integer(string="Read Timeout in Seconds", default=15)
+    max_attempts = fields.Integer(string="Maximum Attempts", default=8)
+    verify_tls = fields.Boolean(string="Verify TLS", default=True)
+    content_type = fields.Selection(
+        [("json", "JSON"), ("form", "Form")], required=True, default="json"
+    )
+    response_field_path = fields.Char(
+        string="Write Answer To",
+        help="Field of the record that gets one value of the answer.",
+    )
+    response_key = fields.Char(
+        string="Answer Key", help="Key of the answer, e.g. data.id."
+    )
+    sync_scope = fields.Selection(
+        [("modified", "Modified since the last run"), ("all", "All")],
+        string="Scheduled runs send",
+        required=True,
+        default="modified",
+    )
+    last_sync_date = fields.Datetime(copy=False)
+    signing_secret = fields.Char(
+        compute="_compute_masks",
+        readonly=False,
+        copy=False,
+        exportable=False,
+        groups="bj_api_sync.group_bj_api_manager",
+        help="Secret of the Standard Webhooks signature, e.g. whsec_…; two secrets "
+        "separated by a space sign during a rotation.",
+    )
+    signing_secret_secret = fields.Char(copy=False, groups=fields.NO_ACCESS)
+    response_root = fields.Char(
+        help="Key of the list in the answer of a GET, e.g. data.items."
+    )
+    pagination_style = fields.Selection(
+        [
+            ("offset", "Offset"),
+            ("page", "Page"),
+            ("cursor", "Cursor"),
+            ("link", "Link header"),
+        ],
+        help="How a GET asks the other side for the next page.",
+    )
+
+    def init(self):
+        # The check below reads before it writes, so two administrators saving at once
+        # could both pass it; the index cannot be passed.
+        self.env.cr.execute(
+            """CREATE UNIQUE INDEX IF NOT EXISTS bj_api_sync_config_endpoint_unique
+               ON bj_api_sync_config (endpoint)
+               WHERE active AND request_type = 'in' AND endpoint IS NOT NULL"""
+        )
+
+    @api.depends("endpoint", "request_type")
+    def _compute_endpoint_url(self):
+        for config in self:
+            config.endpoint_url = (
+                f"{config.get_base_url()}{ROUTE}/{config.endpoint}"
+                if config.request_type == "in" and config.endpoint
+                else False
+            )
+
+    @api.depends("auth_type", "request_type")
+    def _compute_user_id(self):
+        public = self.env.ref("base.public_user", raise_if_not_found=False)
+        for config in self:
+            if config.request_type == "in" and config.auth_type == "none":
+                config.user_id = public
+            elif not config.user_id or config.user_id == public:
+                # Not OdooBot: a configuration made by data or a script runs as the
+                # administrator until somebody chooses better.
+                config.user_id = (
+                    self.env.ref("base.user_admin", raise_if_not_found=False)
+                    if self.env.uid == SUPERUSER_ID
+                    else self.env.user
+                )
+
+    @api.depends("request_type", "token_ids.is_typed", "token_ids.active")
+    def _compute_masks(self):
+        for config in self:
+            config_sudo = config.sudo()
+            for name, column in SECRETS.items():
+                config[name] = MASK if config_sudo[column] else False
+            if config.request_type == "in":
+                typed = config_sudo.token_ids.filtered("is_typed")
+                config.bearer_token = MASK if typed else False
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        self._check_script_rights(vals_list)
+        secrets = []
+        for vals in vals_list:
+            typed = self._take_secrets(vals)
+            request_type = vals.get("request_type", "in")
+            vals.update(self._seal_secrets(typed, request_type))
+            secrets.append(typed)
+        configs = super(
+            BjApiSyncConfig, self.with_context(bj_api_sync_checks_later=True)
+        ).create(vals_list)
+        configs = configs.with_env(self.env)
+        for config, typed in zip(configs, secrets, strict=True):
+            config._set_typed_token(typed)
+        configs._check_configuration()
+        self._forget_plans()
+        return configs
+
+    def write(self, vals):
+        self._check_script_rights([vals])
+        vals = dict(vals)
+        typed = self._take_secrets(vals)
+        config_base = super(
+            BjApiSyncConfig, self.with_context(bj_api_sync_checks_later=True)
+        )
+        if "request_type" in vals:
+            # A hash cannot be sent and a ciphertext cannot be compared, so secrets do
+            # not survive a change of direction.
+            changed = self.filtered(lambda c: c.request_type != vals["request_type"])
+            changed._drop_secrets()
+        result = config_base.write(vals)
+        for config in self if typed else ():
+            sealed = config._seal_secrets(typed, config.request_type)
+            if sealed:
+                super(BjApiSyncConfig, config).write(sealed)
+            config._set_typed_token(typed)
+        self._check_configuration()
+        self._forget_plans()
+        return result
+
+    def unlink(self):
+        result = super().unlink()
+        self._forget_plans()
+        return result
+
+    def copy_data(self, default=None):
+        return [
+            dict(vals, name=self.env._("%s (copy)", config.name))
+            for config, vals in zip(self, super().copy_data(default), strict=True)
+        ]
+
+    @api.model
+    def _forget_plans(self):
+        """Drop what is compiled, here at once and in other workers at their next call."""
+        self.env.registry.clear_cache()
+
+    # -- secrets ---------------------------------------------------------------------
+
+    @api.model
+    def _take_secrets(self, vals):
+        """Remove the secrets from ``vals`` and return those that were typed anew."""
+        typed = {name: vals.pop(name) for name in SECRETS if name in vals}
+        return {name: text for name, text in typed.items() if text != MASK}
+
+    @api.model
+    def _seal_secrets(self, typed, request_type):
+        """Return ``{column: hash or ciphertext}`` for what was typed."""
+        secret = self.env["bj.api.sync.secret"]
+        sealed = {}
+        for name, text in typed.items():
+            if request_type == "in" and name == "auth_password":
+                sealed[SECRETS[name]] = secret._hash_password(text)
+            elif request_type == "out":
+                sealed[SECRETS[name]] = secret._encrypt(text)
+        return sealed
+
+    def _set_typed_token(self, typed):
+        """Keep what was typed into Bearer Token of an In configuration as a token."""
+        self.ensure_one()
+        if self.request_type == "in" and "bearer_token" in typed:
+            self.env["bj.api.sync.token"]._set_typed(self, typed["bearer_token"])
+
+    def _drop_secrets(self):
+        if self:
+            super().write({column: False for column in SECRETS.values()})
+            self.header_ids._drop_secrets()
+            self.sudo().token_ids.unlink()
+
+    def _get_secret(self, name):
+        """Return an Out configuration's secret in clear, or ``""``.
+
+        :raise UserError: the key of this installation is missing or is another one
+        """
+        self.ensure_one()
+        return self.env["bj.api.sync.secret"]._decrypt(self.sudo()[SECRETS[name]])
+
+    @api.model
+    def _check_script_rights(self, vals_list, names=SCRIPTS):
+        """Let only Settings administrators put code into the database."""
+        touched = any(vals.get(name) for vals in vals_list for name in names)
+        if touched and not (self.env.su or self.env.user._is_system()):
+            raise AccessError(
+                self.env._("Scripts can be changed by Settings administrators only.")
+            )
+
+    # -- checks when saving ----------------------------------------------------------
+
+    def _check_configuration(self):
+        """Check everything about these configurations that one field alone cannot tell.
+
+        Called once at the end of each change, its lines included: a form that moves the
+        record identifier from one line to another passes through a state with none.
+
+        :raise ValidationError: naming the line
+        """
+        for config in self:
+            config._check_general()
+            config._check_direction()
+            config._check_scripts()
+            config.line_ids._check_lines()
+            config._check_identifier()
+            config._check_keys()
+        (self | self._get_parents())._check_depth()
+        for parent in self._get_parents() - self:
+            parent.line_ids._check_mapping_models()
+
+    def _get_parents(self):
+        """Return the configurations that use one of these as a mapping model."""
+        lines = self.env["bj.api.sync.config.line"].sudo()
+        found = lines.search([("mapping_config_id", "in", self.ids)])
+        return found.config_id.with_env(self.env)
+
+    def _fail(self, message):
+        raise ValidationError(
+            self.env._("%(config)s: %(message)s", config=self.name, message=message)
+        )
+
+    def _check_general(self):
+        self.ensure_one()
+        if self.model_name not in self.env or self.env[self.model_name]._abstract:
+            self._fail(self.env._("choose a model with records of its own."))
+        for name, low, high in (
+            ("limit", 1, 1_000_000),
+            ("max_limit", 1, 1_000_000),
+            ("page_size", 1, 1_000_000),
+            ("connect_timeout", 1, 60),
+            ("read_timeout", 1, 300),
+            ("max_attempts", 1, 50),
+            ("log_retention_days", 1, 36_500),
+            ("rate_limit_per_minute", 0, 1_000_000),
+            ("rate_limit_per_hour", 0, 1_000_000),
+        ):
+            if not low <= self[name] <= high:
+                label = self._fields[name]._description_string(self.env)
+                self._fail(
+                    self.env._(
+                        "%(label)s must be from %(low)s to %(high)s, not %(value)s.",
+                        label=label,
+                        low=low,
+                        high=high,
+                        value=self[name],
+                    )
+                )
+        script = self.env["bj.api.sync.script"]
+        try:
+            domain = script._eval_domain(self, self.env.user)
+            self.env[self.model_name].sudo()._where_calc(domain, active_test=False)
+        except Exception as error:
+            self._fail(
+                self.env._("the Filter Domain is not usable: %(error)s", error=error)
+            )
+
+    def _check_direction(self):
+        self.ensure_one()
+        if self.request_type == "out":
+            if len(self.http_method_ids) != 1:
+                self._fail(
+                    self.env._("an Out configuration has exactly one HTTP method.")
+                )
+            try:
+                url_tools.check(self.url or "")
+            except ValueError as error:
+                self._fail(self.env._("Request URL: %(error)s", error=error))
+            return
+        if not self.endpoint:
+            return
+        if not self.http_method_ids:
+            self._fail(self.env._("an endpoint has at least one HTTP method."))
+        if not ENDPOINT_SLUG.fullmatch(self.endpoint):
+            self._fail(
+                self.env._(
+                    'Endpoint "%(endpoint)s" must consist of a-z, 0-9, "-" and "_" and '
+                    "start with a letter or digit.",
+                    endpoint=self.endpoint,
+                )
+            )
+        if self.endpoint in RESERVED_ENDPOINTS:
+            self._fail(
+                self.env._(
+                    'Endpoint "%(name)s" is a reserved name.', name=self.endpoint
+                )
+            )
+        twin = self.sudo().search(
+            [
+                ("endpoint", "=", self.endpoint),
+                ("request_type", "=", "in"),
+                ("id", "!=", self.id),
+            ],
+            limit=1,
+        )
+        if self.active and twin:
+            self._fail(
+                self.env._(
+                    'Endpoint "%(endpoint)s" is already used by %(other)s.',
+                    endpoint=self.endpoint,
+                    other=twin.name,
+                )
+            )
+        self._check_run_as()
+
+    def _check_run_as(self):
+        user = self.sudo().user_id
+        if not user or user.id == SUPERUSER_ID:
+            self._fail(
+                self.env._(
+                    "Run As needs a user, and not OdooBot, who passes every rule."
+                )
+            )
+        if self.company_id and self.company_id not in user.company_ids:
+            self._fail(
+                self.env._(
+                    "Run As: %(user)s is not allowed in %(company)s.",
+                    user=user.name,
+                    company=self.company_id.name,
+                )
+            )
+        if self.auth_type == "basic" and not (
+            self.auth_login and self.sudo().auth_password_secret
+        ):
+            self._fail(self.env._("Basic Auth needs a Login and a Password."))
+
+    def _check_identifier(self):
+        self.ensure_one()
+        identifiers = self.line_ids.filtered("is_record_identifier")
+        if len(identifiers) > 1:
+            self._fail(
+                self.env._(
+                    "only one line can be the record identifier, not %(lines)s.",
+                    lines=", ".join(identifiers.mapped("api_key")),
+                )
+            )
+        if self.request_type == "in" and self.endpoint and not identifiers:
+            self._fail(self.env._("mark one line as the record identifier."))
+
+    def _check_keys(self):
+        """Refuse two lines that read, or two that write, the same external key."""
+        self.ensure_one()
+        for side in ("read", "write"):
+            taken = {}
+            for line in self.line_ids.sorted():
+                if line.access not in ("read_write", side) or not line.api_key:
+                    continue
+                path = mapping.split_key(line.api_key)
+                for other, other_line in taken.items():
+                    shared = min(len(path), len(other))
+                    if path[:shared] == other[:shared]:
+                        self._fail(
+                            self.env._(
+                                'line "%(line)s": External API Key collides with '
+                                '"%(other)s".',
+                                line=line.api_key,
+                                other=other_line.api_key,
+                            )
+                        )
+                taken[path] = line
+
+    def _check_depth(self):
+        """Refuse mapping models nested deeper than MAX_DEPTH, cycles among them.
+
+        A line whose Nested Format is "identifier" ends a path, because reading goes no
+        further there; so a tree can refer to its own configuration.
+        """
+
+        def walk(config, trail):
+            if len(trail) > MAX_DEPTH:
+                self.browse(trail[0])._fail(
+                    self.env._(
+                        'line "%(line)s": mapping models nest deeper than %(depth)s '
+                        "levels (%(trail)s). Set Nested Format of one of the lines to "
+                        "Identifier.",
+                        line=first_line,
+                        depth=MAX_DEPTH,
+                        trail=" > ".join(self.browse(trail).mapped("name")),
+                    )
+                )
+            for child in children(config):
+                walk(child.mapping_config_id, [*trail, child.mapping_config_id.id])
+
+        def children(config):
+            return config.line_ids.filtered(
+                lambda line: (
+                    line.value_type == "relational_mapping"
+                    and line.mapping_config_id
+                    and line.nested_format == "object"
+                )
+            )
+
+        for config in self.sudo():
+            for line in children(config):
+                first_line = line.api_key
+                walk(line.mapping_config_id, [config.id, line.mapping_config_id.id])
+
+    def _check_scripts(self):
+        self.ensure_one()
+        script = self.env["bj.api.sync.script"]
+        for name in SCRIPTS:
+            if self.sudo()[name]:
+                label = self._fields[name]._description_string(self.env)
+                try:
+                    script._check(self.sudo()[name], "execute")
+                except ApiError as error:
+                    self._fail(f"{label}: {error.description}")
+
+    # -- compiled forms --------------------------------------------------------------
+
+    @api.model
+    @tools.ormcache("endpoint")
+    def _get_endpoint(self, endpoint):
+        """Return the :class:`Endpoint` of an active In configuration, or ``None``."""
+        config = self.sudo().search(
+            [("endpoint", "=", endpoint), ("request_type", "=", "in")], limit=1
+        )
+        return config._compile_endpoint() if config else None
+
+    def _compile_endpoint(self):
+        self.ensure_one()
+        return Endpoint(
+            config_id=self.id,
+            name=self.name,
+            endpoint=self.endpoint,
+            model=self.model_name,
+            methods=tuple(self.http_method_ids.mapped("name")),
+            auth_type=self.auth_type,
+            auth_login=self.auth_login or "",
+            user_id=self.user_id.id,
+            company_id=self.company_id.id or self.user_id.company_id.id,
+            response_format=self.response_format,
+            is_paginated=self.is_paginated,
+            limit=self.page_size if self.is_paginated else self.limit,
+            max_limit=self.max_limit,
+            upsert=self.upsert,
+            delete_mode=self.delete_mode,
+            record_id_match=self.record_id_match,
+            filter_domain=self.filter_domain or "[]",
+            request_script=self.request_script or "",
+            response_script=self.response_script or "",
+            log_level=self.log_level,
+            cors_origins=split_list(self.cors_origins),
+            allowed_networks=split_list(self.allowed_networks),
+            rate_limit_per_minute=self.rate_limit_per_minute,
+            rate_limit_per_hour=self.rate_limit_per_hour,
+            headers=tuple((h.name.lower(), h.id) for h in self.header_ids),
+            secret_headers=tuple(self._get_secret_header_names()),
+        )
+
+    def _get_secret_header_names(self):
+        return [h.name.lower() for h in self.header_ids if h.is_secret]
+
+    @api.model
+    @tools.ormcache("config_id")
+    def _get_plan(self, config_id):
+        """Return the compiled mapping of a configuration.
+
+        :return: :class:`~..tools.message.Plan`; nested mapping models are referred to by
+            id and compiled on their own
+        """
+        config = self.sudo().browse(config_id)
+        rules = tuple(line._compile_rule() for line in config.line_ids.sorted())
+        return Plan(
+            config_id=config.id,
+            name=config.name,
+            model=config.model_name,
+            rules=rules,
+            identifier=next((rule for rule in rules if rule.is_identifier), None),
+            reject_unknown_keys=config.reject_unknown_keys,
+            filter_domain=config.filter_domain or "[]",
+        )
+
+
+def split_list(text):
+    """Return the parts of a comma, space or newline separated list."""
+    return tuple(part for part in re.split(r"[\s,;]+", text or "") if part)

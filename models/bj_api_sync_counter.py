@@ -1,0 +1,73 @@
+from datetime import datetime, timedelta, timezone
+
+from odoo import api, fields, models
+
+
+class BjApiSyncCounter(models.Model):
+    """Counts per caller and time window, shared by all workers through PostgreSQL."""
+
+    _name = "bj.api.sync.counter"
+    _description = "API Counter"
+    _log_access = False
+
+    name = fields.Char(required=True)
+    start_date = fields.Datetime(required=True, index=True)
+    count = fields.Integer(required=True)
+
+    _sql_constraints = [
+        ("name_unique", "UNIQUE(name, start_date)", "One counter a window.")
+    ]
+
+    @api.model
+    def _add(self, windows):
+        """Count one more in each window, at once and whatever becomes of the caller.
+
+        In a transaction of its own: a request that is rolled back has counted, and a
+        counter is never locked for longer than this statement.
+
+        :param dict windows: ``{name: seconds}``
+        :return: ``{name: (count with this one, seconds until the window ends)}``
+        """
+        now = datetime.now(timezone.utc).replace(tzinfo=None)
+        counted = {}
+        with self.env.registry.cursor() as cr:
+            cr.execute("SET LOCAL synchronous_commit TO OFF")
+            # In the order of their names: two callers never wait for each other in a ring.
+            for name, seconds in sorted(windows.items()):
+                start, left = window(now, seconds)
+                cr.execute(
+                    """INSERT INTO bj_api_sync_counter AS c (name, start_date, count)
+                       VALUES (%s, %s, 1)
+                       ON CONFLICT (name, start_date) DO UPDATE SET count = c.count + 1
+                       RETURNING count""",
+                    [name, start],
+                )
+                counted[name] = (cr.fetchone()[0], left)
+        return counted
+
+    @api.model
+    def _peek(self, name, seconds):
+        """Return ``(count, seconds until the window ends)`` without counting."""
+        start, left = window(datetime.now(timezone.utc).replace(tzinfo=None), seconds)
+        self.env.cr.execute(
+            "SELECT count FROM bj_api_sync_counter WHERE name = %s AND start_date = %s",
+            [name, start],
+        )
+        row = self.env.cr.fetchone()
+        return (row[0] if row else 0), left
+
+    @api.autovacuum
+    def _gc_counters(self):
+        before = fields.Datetime.now() - timedelta(hours=2)
+        self.env.cr.execute(
+            "DELETE FROM bj_api_sync_counter WHERE start_date < %s", [before]
+        )
+
+
+def window(now, seconds):
+    """Return the start of the fixed window that ``now`` is in, and what is left of it."""
+    epoch = int(now.replace(tzinfo=timezone.utc).timestamp())
+    start = epoch - epoch % seconds
+    return datetime.fromtimestamp(start, timezone.utc).replace(tzinfo=None), (
+        start + seconds - epoch
+    )

@@ -1,0 +1,751 @@
+import logging
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from odoo import SUPERUSER_ID, _, api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+_logger = logging.getLogger("bj.api.delivery")
+
+METHODS = ("POST", "PUT", "GET", "DELETE")  # the order within one transaction
+KEEP_DAYS = {"delivered": 7, "superseded": 7, "cancelled": 7, "failed": 90}
+VACUUM_BATCH = 10_000  # rows a statement, so that no vacuum holds locks for long
+# Seconds a claimed delivery may wait for a free thread, and then for its settlement.
+QUEUE_SECONDS = 10
+SETTLE_SECONDS = 10
+# Over connect and read timeout, for an answer that trickles; see Target.total_timeout.
+TRICKLE_SECONDS = 10
+NOW = SQL("timezone('UTC', clock_timestamp())")
+
+
+@dataclass
+class Row:
+    """A delivery to be written: the columns that are not the same for all of them.
+
+    ``record_ids`` are set for a batch only, ``res_id`` for a single record only.
+    ``headers`` is the ciphertext of what a script changed, see ``Delivery.headers``.
+    """
+
+    method: str
+    url: str
+    destination: str
+    payload: str | None = None
+    headers: str | None = None
+    res_id: int | None = None
+    record_ids: list | None = None
+    error: str = ""
+    page_token: str | None = None
+    sync_date: datetime | None = None
+    id: int = 0
+
+    @property
+    def ids(self):
+        return self.record_ids or ([self.res_id] if self.res_id else [])
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A delivery that is ours to send, as plain values: threads may look at it."""
+
+    id: int
+    uuid: str
+    config_id: int
+    destination: str
+    model: str
+    res_ids: list
+    event: str
+    method: str
+    url: str
+    payload: str | None
+    headers: str | None
+    attempt_count: int
+    attempts_before: int
+    last_status_code: int | None
+    user_id: int
+    lang: str | None
+    tz: str | None
+    company_id: int | None
+    page_token: str | None = None
+    sync_date: datetime | None = None
+
+    @property
+    def body(self):
+        return (self.payload or "").encode()
+
+
+CLAIM_COLUMNS = tuple(Claim.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What became of one attempt: the next state of its delivery."""
+
+    claim: Claim
+    state: str
+    status_code: int | None = None
+    error: str = ""
+    delay: float = 0.0  # seconds until the next attempt, when pending
+    log: dict = field(default_factory=dict)
+
+
+class BjApiSyncDelivery(models.Model):
+    """The outbox: one request to be sent, written with the data that it tells about.
+
+    A pending delivery is due once ``next_attempt_date`` has come. Who claims it counts
+    the attempt and moves that date behind the lease, so it needs no state of its own for
+    "being sent", and a worker that dies leaves nothing but an attempt that is used up.
+    """
+
+    _name = "bj.api.sync.delivery"
+    _description = "API Delivery"
+    _order = "id desc"
+    _rec_name = "uuid"
+
+    uuid = fields.Char(
+        string="UUID",
+        required=True,
+        readonly=True,
+        index=True,
+        help="Idempotency-Key of every attempt.",
+    )
+    config_id = fields.Many2one(
+        "bj.api.sync.config",
+        string="Configuration",
+        required=True,
+        readonly=True,
+        ondelete="cascade",
+        index=True,
+    )
+    destination = fields.Char(readonly=True, help="Host and port of the other side.")
+    model = fields.Char(readonly=True)
+    res_ids = fields.Json(string="Record IDs", readonly=True)
+    res_id = fields.Many2oneReference(
+        string="Record", model_field="model", readonly=True, aggregator=None
+    )
+    event = fields.Selection(
+        [
+            ("create", "Creation"),
+            ("write", "Update"),
+            ("unlink", "Deletion"),
+            ("schedule", "Schedule"),
+            ("manual", "On demand"),
+            ("pull", "Pull"),
+        ],
+        readonly=True,
+    )
+    method = fields.Char(readonly=True)
+    url = fields.Char(string="URL", readonly=True)
+    payload = fields.Text(readonly=True, help="The body, byte for byte.")
+    # Headers that a script set, JSON sealed like every outbound secret: a signature or a
+    # token may be among them. A null removes the configured header.
+    headers = fields.Text(readonly=True, copy=False, groups=fields.NO_ACCESS)
+    state = fields.Selection(
+        [
+            ("pending", "Pending"),
+            ("delivered", "Delivered"),
+            ("failed", "Failed"),
+            ("cancelled", "Cancelled"),
+            ("superseded", "Superseded"),
+        ],
+        required=True,
+        readonly=True,
+        default="pending",
+        index=True,
+    )
+    attempt_count = fields.Integer(
+        string="Attempts", readonly=True, default=0, aggregator=None
+    )
+    attempts_before = fields.Integer(
+        readonly=True, default=0, help="Attempts made before it was last sent again."
+    )
+    is_claimed = fields.Boolean(
+        string="Being Sent", readonly=True, help="Until the next attempt is due."
+    )
+    next_attempt_date = fields.Datetime(string="Next Attempt", readonly=True)
+    last_status_code = fields.Integer(
+        string="Last Status", readonly=True, aggregator=None
+    )
+    last_error = fields.Text(readonly=True)
+    delivered_date = fields.Datetime(string="Delivered On", readonly=True)
+    log_ids = fields.One2many("bj.api.log", "delivery_id", string="Attempts Log")
+    user_id = fields.Many2one(
+        "res.users", string="Triggered By", readonly=True, ondelete="set null"
+    )
+    lang = fields.Char(string="Language", readonly=True)
+    tz = fields.Char(string="Time Zone", readonly=True)
+    company_id = fields.Many2one("res.company", readonly=True, ondelete="set null")
+    page_token = fields.Char(readonly=True, help="Which page of a pull this asks for.")
+    sync_date = fields.Datetime(readonly=True, help="When the pull began.")
+
+    def init(self):
+        # Two columns that the ORM need not know. `record_ids` are the records of a batch
+        # as an array, which PostgreSQL can intersect. `transaction_key` is known to the
+        # transaction that made the row only, so that only it can change the payload.
+        self.env.cr.execute(
+            """
+            ALTER TABLE bj_api_sync_delivery
+                ADD COLUMN IF NOT EXISTS record_ids integer[],
+                ADD COLUMN IF NOT EXISTS transaction_key varchar;
+            CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_due
+                ON bj_api_sync_delivery (destination, next_attempt_date, id)
+                WHERE state = 'pending';
+            CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_record
+                ON bj_api_sync_delivery (res_id, model, destination, id)
+                WHERE state = 'pending';
+            CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_batch
+                ON bj_api_sync_delivery (destination, model, id)
+                WHERE state = 'pending' AND record_ids IS NOT NULL;
+            CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_transaction
+                ON bj_api_sync_delivery (transaction_key)
+                WHERE state = 'pending';
+            CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_last
+                ON bj_api_sync_delivery (config_id, res_id, id);
+            """
+        )
+
+    @api.depends("method", "model", "res_ids")
+    def _compute_display_name(self):
+        for delivery in self:
+            records = ", ".join(str(res_id) for res_id in (delivery.res_ids or [])[:3])
+            more = "…" if len(delivery.res_ids or []) > 3 else ""
+            delivery.display_name = (
+                f"{delivery.method} {delivery.model} {records}{more}".strip()
+            )
+
+    @api.model
+    def _search(self, domain, *args, **kwargs):
+        # What was triggered in this transaction is written at its next flush: let who
+        # looks for it see it.
+        self.env["bj.api.sync.outbound"]._flush_triggers()
+        return super()._search(domain, *args, **kwargs)
+
+    # -- buttons -----------------------------------------------------------------------
+
+    def action_send_again(self):
+        """Send the same bytes under the same Idempotency-Key; attempts start anew."""
+        self._check_operator()
+        count = self._change_idle(
+            SQL(
+                """state = 'pending', next_attempt_date = %s, is_claimed = false,
+                   attempts_before = attempt_count, delivered_date = NULL,
+                   payload = payload""",
+                NOW,
+            ),
+            ("pending", "delivered", "failed", "cancelled", "superseded"),
+        )
+        self.env["bj.api.sync.outbound"]._wake_senders()
+        return self._notify(
+            self.env._("%(count)s deliveries will be sent again.", count=count)
+        )
+
+    def action_rebuild_and_send(self):
+        """Make new deliveries from the records as they are now, instead of these."""
+        self._check_operator()
+        outbound = self.env["bj.api.sync.outbound"]
+        made = self.browse()
+        for delivery in self.sudo():
+            if delivery.method == "GET":
+                raise UserError(self.env._("A pull has no payload: send it again."))
+            records = self.env[delivery.model].browse(delivery.res_ids).exists()
+            if delivery.event == "unlink" or not records:
+                raise UserError(
+                    self.env._(
+                        "%(delivery)s: the record does not exist any more, so the "
+                        "payload cannot be built again. Send it again as it is.",
+                        delivery=delivery.display_name,
+                    )
+                )
+            made |= outbound._enqueue(delivery.config_id, records, delivery.event)
+        self._change_idle(SQL("state = 'superseded', is_claimed = false"), ("pending",))
+        return self._notify(
+            self.env._("%(count)s deliveries were made anew.", count=len(made))
+        )
+
+    def action_cancel(self):
+        """Give up those that are not being sent at this moment."""
+        self._check_operator()
+        count = self._change_idle(
+            SQL("state = 'cancelled', is_claimed = false, next_attempt_date = NULL"),
+            ("pending",),
+        )
+        return self._notify(
+            self.env._("%(count)s deliveries were cancelled.", count=count)
+        )
+
+    def action_open_record(self):
+        self.ensure_one()
+        ids = self.res_ids or []
+        action = {"type": "ir.actions.act_window", "res_model": self.model}
+        if len(ids) == 1:
+            return {**action, "res_id": ids[0], "views": [(False, "form")]}
+        return {
+            **action,
+            "name": self.display_name,
+            "domain": [("id", "in", ids)],
+            "views": [(False, "list"), (False, "form")],
+        }
+
+    def action_open_logs(self):
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Attempts"),
+            "res_model": "bj.api.log",
+            "domain": [("delivery_id", "in", self.ids)],
+            "views": [(False, "list"), (False, "form")],
+        }
+
+    def _check_operator(self):
+        self.check_access("read")
+        self.env["bj.api.sync.config"].check_access("write")
+
+    def _change_idle(self, changes, states):
+        """Change those in one of ``states`` that nobody is sending; return how many."""
+        self.flush_recordset()
+        self.env.cr.execute(
+            SQL(
+                """UPDATE bj_api_sync_delivery SET %s
+                   WHERE id IN %s AND state IN %s AND NOT (%s)""",
+                changes,
+                tuple(self.ids) or (0,),
+                states,
+                in_flight("bj_api_sync_delivery"),
+            )
+        )
+        self.invalidate_recordset()
+        return self.env.cr.rowcount
+
+    def _notify(self, message):
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "message": message,
+                "type": "success",
+                "next": {"type": "ir.actions.client", "tag": "soft_reload"},
+            },
+        }
+
+    # -- writing -----------------------------------------------------------------------
+
+    @api.model
+    def _insert_rows(self, config, env, event, rows, *, key=None, claimed=None):
+        """Write rows in this cursor, without the ORM: it is part of a user's save.
+
+        :param env: whose user, language, time zone and company they are made under
+        :param str key: of the transaction that may still change them
+        :param float claimed: seconds of a lease, for rows that are sent at once
+        :return: their ids
+        """
+        neutralized = self._is_neutralized()
+        common = (
+            config.id,
+            config.model_name,
+            event,
+            env.uid,
+            env.context.get("lang"),
+            env.context.get("tz"),
+            env.company.id,
+            key,
+        )
+        values = [
+            SQL(
+                "(%s, %s, %s, %s, %s, %s, %s, %s, %s::integer[], %s, %s, %s, %s, %s, %s, "
+                "%s, %s, %s, 0, %s, %s, %s, %s, %s, %s)",
+                new_uuid(),
+                row.method,
+                row.url,
+                row.destination,
+                row.payload,
+                row.headers,
+                f"[{', '.join(map(str, row.ids))}]",
+                row.res_id,
+                row.record_ids,
+                "cancelled" if neutralized else "failed" if row.error else "pending",
+                self.env._("This copy of the database is neutralized.")
+                if neutralized
+                else row.error or None,
+                None
+                if neutralized or row.error
+                else SQL("%s + make_interval(secs => %s)", NOW, claimed or 0),
+                1 if claimed else 0,
+                bool(claimed),
+                row.page_token,
+                row.sync_date,
+                NOW,
+                SUPERUSER_ID,
+                *common[:2],
+                common[2],
+                common[3],
+                SQL("%s, %s, %s", *common[4:7]),
+                common[7],
+            )
+            for row in rows
+        ]
+        if not values:
+            return []
+        self.env.cr.execute(
+            SQL(
+                """INSERT INTO bj_api_sync_delivery (
+                       uuid, method, url, destination, payload, headers, res_ids, res_id,
+                       record_ids, state, last_error, next_attempt_date, attempt_count,
+                       is_claimed, page_token, sync_date, create_date, create_uid,
+                       attempts_before, config_id, model, event, user_id,
+                       lang, tz, company_id, transaction_key)
+                   VALUES %s RETURNING id""",
+                SQL(", ").join(values),
+            )
+        )
+        return [row_id for (row_id,) in self.env.cr.fetchall()]
+
+    @api.model
+    def _update_rows(self, env, event, rows):
+        """Give rows that this transaction has made another payload: the last one wins."""
+        for row in rows:
+            self.env.cr.execute(
+                SQL(
+                    """UPDATE bj_api_sync_delivery
+                       SET url = %s, destination = %s, payload = %s, headers = %s,
+                           res_ids = %s, record_ids = %s::integer[], event = %s,
+                           state = CASE WHEN state = 'cancelled' THEN state ELSE %s END,
+                           last_error = %s, user_id = %s
+                       WHERE id = %s""",
+                    row.url,
+                    row.destination,
+                    row.payload,
+                    row.headers,
+                    f"[{', '.join(map(str, row.ids))}]",
+                    row.record_ids,
+                    event,
+                    "failed" if row.error else "pending",
+                    row.error or None,
+                    env.uid,
+                    row.id,
+                )
+            )
+        self.browse(row.id for row in rows).invalidate_recordset()
+
+    @api.model
+    def _get_own_rows(self, config, key):
+        """Return ``[(id, record ids)]`` that this transaction has made of a configuration.
+
+        Locks nothing: the key is random, so nobody else can have such rows.
+        """
+        self.env.cr.execute(
+            """SELECT id, res_ids FROM bj_api_sync_delivery
+               WHERE transaction_key = %s AND config_id = %s AND state = 'pending'
+               ORDER BY id""",
+            [key, config.id],
+        )
+        return self.env.cr.fetchall()
+
+    @api.model
+    def _is_neutralized(self):
+        parameters = self.env["ir.config_parameter"].sudo()
+        return bool(parameters.get_param("database.is_neutralized"))
+
+    # -- claiming ----------------------------------------------------------------------
+
+    @api.model
+    def _get_due_destinations(self):
+        """Return the destinations that have something pending, however many rows."""
+        # A loose index scan: one look-up a destination. DISTINCT would read every row.
+        self.env.cr.execute(
+            """WITH RECURSIVE found(destination) AS (
+                   (SELECT destination FROM bj_api_sync_delivery
+                    WHERE state = 'pending' ORDER BY destination LIMIT 1)
+                   UNION ALL
+                   SELECT (SELECT d.destination FROM bj_api_sync_delivery d
+                           WHERE d.state = 'pending'
+                             AND d.destination > found.destination
+                           ORDER BY d.destination LIMIT 1)
+                   FROM found WHERE found.destination IS NOT NULL
+               )
+               SELECT destination FROM found f WHERE destination IS NOT NULL
+               AND EXISTS (SELECT FROM bj_api_sync_delivery d
+                           WHERE d.state = 'pending' AND d.destination = f.destination
+                             AND d.next_attempt_date <= timezone('UTC', clock_timestamp()))
+            """
+        )
+        return [destination for (destination,) in self.env.cr.fetchall()]
+
+    @api.model
+    def _lock_due(self, destination, limit, *, only=None):
+        """Return ``[(id, config_id, lease)]`` of due rows to one host, locked.
+
+        (i) Nobody else gets them while this transaction lasts: ``FOR NO KEY UPDATE SKIP
+        LOCKED``, the weakest lock that excludes itself; it lets the foreign key of a log
+        row through.
+        (ii) First in, first out per record: nothing earlier to the same host, of any
+        configuration, is still open. Older payloads of the same configuration do not
+        count unless they are on their way, since they are superseded by this one.
+
+        PostgreSQL raises a serialization failure for a row that somebody claimed after
+        our snapshot; the caller then starts again.
+
+        :param only: ids to choose among
+        """
+        self.env.cr.execute(
+            SQL(
+                """
+                SELECT d.id, d.config_id
+                FROM bj_api_sync_delivery d
+                JOIN bj_api_sync_config c ON c.id = d.config_id
+                WHERE d.destination = %(destination)s
+                  AND d.state = 'pending'
+                  AND d.next_attempt_date <= %(now)s
+                  AND c.active AND c.is_paused IS NOT TRUE
+                  AND %(only)s
+                  AND NOT EXISTS (
+                      SELECT FROM bj_api_sync_delivery e
+                      WHERE e.state = 'pending' AND e.id < d.id
+                        AND e.res_id = d.res_id AND e.model = d.model
+                        AND e.destination = d.destination
+                        AND NOT (e.config_id = d.config_id AND e.method = d.method
+                                 AND NOT %(in_flight)s))
+                  AND (d.record_ids IS NULL OR NOT EXISTS (
+                      SELECT FROM bj_api_sync_delivery e
+                      WHERE e.state = 'pending' AND e.id < d.id
+                        AND e.res_id = ANY(d.record_ids) AND e.model = d.model
+                        AND e.destination = d.destination
+                        AND NOT (e.config_id = d.config_id AND e.method = d.method
+                                 AND NOT %(in_flight)s)))
+                  AND NOT EXISTS (
+                      SELECT FROM bj_api_sync_delivery e
+                      WHERE e.state = 'pending' AND e.id < d.id
+                        AND e.record_ids IS NOT NULL
+                        AND e.destination = d.destination AND e.model = d.model
+                        AND e.record_ids && COALESCE(d.record_ids, ARRAY[d.res_id])
+                        AND NOT (e.config_id = d.config_id AND e.method = d.method
+                                 AND e.record_ids
+                                     <@ COALESCE(d.record_ids, ARRAY[d.res_id])
+                                 AND NOT %(in_flight)s))
+                ORDER BY d.next_attempt_date, d.id
+                LIMIT %(limit)s
+                FOR NO KEY UPDATE OF d SKIP LOCKED
+                """,
+                destination=destination,
+                now=NOW,
+                only=SQL("TRUE") if only is None else SQL("d.id = ANY(%s)", only),
+                in_flight=in_flight("e"),
+                limit=limit,
+            ),
+            log_exceptions=False,
+        )
+        return self.env.cr.fetchall()
+
+    @api.model
+    def _lock_older(self, ids):
+        """Return those of ``ids`` to claim and the older rows that they supersede.
+
+        A row whose older one cannot be locked is left for later: somebody is about to
+        change the older one.
+
+        :return: ``(ids, superseded ids)``; an id to claim that has a newer one among
+            them is superseded itself
+        """
+        self.env.cr.execute(
+            """
+            SELECT d.id, e.id
+            FROM bj_api_sync_delivery d
+            JOIN bj_api_sync_delivery e
+              ON e.res_id = d.res_id AND e.model = d.model
+             AND e.destination = d.destination
+             AND e.config_id = d.config_id AND e.method = d.method
+             AND e.state = 'pending' AND e.id < d.id
+            WHERE d.id = ANY(%(ids)s)
+            UNION ALL
+            SELECT d.id, e.id
+            FROM bj_api_sync_delivery d
+            JOIN bj_api_sync_delivery e
+              ON e.config_id = d.config_id AND e.method = d.method
+             AND e.model = d.model AND e.destination = d.destination
+             AND e.state = 'pending' AND e.id < d.id
+             AND COALESCE(e.record_ids, ARRAY[e.res_id]) <@ d.record_ids
+            WHERE d.id = ANY(%(ids)s) AND d.record_ids IS NOT NULL
+            """,
+            {"ids": ids},
+        )
+        pairs = self.env.cr.fetchall()
+        if not pairs:
+            return ids, []
+        self.env.cr.execute(
+            """SELECT id FROM bj_api_sync_delivery WHERE id = ANY(%s)
+               FOR NO KEY UPDATE SKIP LOCKED""",
+            [[older for _newer, older in pairs]],
+            log_exceptions=False,
+        )
+        locked = {row_id for (row_id,) in self.env.cr.fetchall()}
+        left = {newer for newer, older in pairs if older not in locked}
+        superseded = {older for newer, older in pairs if newer not in left}
+        return [i for i in ids if i not in left | superseded], list(superseded)
+
+    @api.model
+    def _take(self, ids, superseded):
+        """Count the attempt of locked rows, lease them, and return their claims."""
+        if superseded:
+            self.env.cr.execute(
+                """UPDATE bj_api_sync_delivery
+                   SET state = 'superseded', is_claimed = false, next_attempt_date = NULL
+                   WHERE id = ANY(%s)""",
+                [superseded],
+            )
+        columns = SQL(", ").join(SQL.identifier("d", name) for name in CLAIM_COLUMNS)
+        self.env.cr.execute(
+            SQL(
+                """UPDATE bj_api_sync_delivery d
+                   SET attempt_count = attempt_count + 1, is_claimed = true,
+                       next_attempt_date = %s + make_interval(
+                           secs => c.connect_timeout + c.read_timeout + %s)
+                   FROM bj_api_sync_config c
+                   WHERE c.id = d.config_id AND d.id = ANY(%s)
+                   RETURNING %s""",
+                NOW,
+                TRICKLE_SECONDS + QUEUE_SECONDS + SETTLE_SECONDS,
+                ids,
+                columns,
+            )
+        )
+        claims = [Claim(*row) for row in self.env.cr.fetchall()]
+        order = {row_id: position for position, row_id in enumerate(ids)}
+        return sorted(claims, key=lambda claim: order[claim.id])
+
+    @api.model
+    def _postpone(self, ids, seconds, error):
+        """Say why locked rows cannot be sent now, without using up an attempt."""
+        self.env.cr.execute(
+            SQL(
+                """UPDATE bj_api_sync_delivery
+                   SET last_error = %s, is_claimed = false,
+                       next_attempt_date = %s + make_interval(secs => %s)
+                   WHERE id = ANY(%s)""",
+                error,
+                NOW,
+                seconds,
+                ids,
+            )
+        )
+
+    @api.model
+    def _release(self, claims):
+        """Take back claims that were not begun: due again, attempt not used up."""
+        for claim in claims:
+            self.env.cr.execute(
+                SQL(
+                    """UPDATE bj_api_sync_delivery
+                       SET attempt_count = attempt_count - 1, is_claimed = false,
+                           next_attempt_date = %s
+                       WHERE id = %s AND state = 'pending' AND attempt_count = %s""",
+                    NOW,
+                    claim.id,
+                    claim.attempt_count,
+                )
+            )
+
+    # -- settling ----------------------------------------------------------------------
+
+    @api.model
+    def _settle(self, settlements):
+        """Write what became of attempts, with their log rows, in this cursor.
+
+        An attempt whose delivery has been claimed again since, or is no longer pending,
+        only leaves its log row: a stale result never overwrites a newer state.
+
+        :param list settlements: of :class:`Settlement`
+        :return: ids of the deliveries that were changed
+        """
+        rows = [
+            SQL(
+                "(%s, %s, %s, %s::integer, %s, %s)",
+                settlement.claim.id,
+                settlement.claim.attempt_count,
+                settlement.state,
+                settlement.status_code,
+                settlement.error or None,
+                settlement.delay,
+            )
+            for settlement in settlements
+        ]
+        self.env.cr.execute(
+            SQL(
+                """UPDATE bj_api_sync_delivery d
+                   SET state = v.state, is_claimed = false,
+                       last_status_code = v.status_code, last_error = v.error,
+                       delivered_date = CASE WHEN v.state = 'delivered' THEN %(now)s END,
+                       next_attempt_date = CASE WHEN v.state = 'pending'
+                           THEN %(now)s + make_interval(secs => v.delay) END
+                   FROM (VALUES %(rows)s)
+                        AS v(id, attempt, state, status_code, error, delay)
+                   WHERE d.id = v.id AND d.attempt_count = v.attempt
+                     AND d.state = 'pending'
+                   RETURNING d.id""",
+                now=NOW,
+                rows=SQL(", ").join(rows),
+            ),
+            log_exceptions=False,
+        )
+        settled = {row_id for (row_id,) in self.env.cr.fetchall()}
+        self.env["bj.api.log"]._record_attempts(settlements)
+        return settled
+
+    # -- housekeeping ------------------------------------------------------------------
+
+    @api.autovacuum
+    def _gc_deliveries(self):
+        """Delete what is over: failed ones after 90 days, all others after 7."""
+        for state, days in KEEP_DAYS.items():
+            while True:
+                self.env.cr.execute(
+                    SQL(
+                        """DELETE FROM bj_api_sync_delivery WHERE id IN (
+                               SELECT id FROM bj_api_sync_delivery
+                               WHERE state = %s
+                                 AND COALESCE(delivered_date, create_date)
+                                     < %s - make_interval(days => %s)
+                               LIMIT %s)""",
+                        state,
+                        NOW,
+                        days,
+                        VACUUM_BATCH,
+                    )
+                )
+                if self.env.cr.rowcount < VACUUM_BATCH:
+                    break
+                commit_unless_testing(self.env.cr)
+
+
+class BjApiLog(models.Model):
+    _inherit = "bj.api.log"
+
+    delivery_id = fields.Many2one(
+        "bj.api.sync.delivery", ondelete="set null", index="btree_not_null"
+    )
+
+    @api.model
+    def _record_attempts(self, settlements):
+        """Write the log rows of many attempts with one statement."""
+        rows = []
+        for settlement in settlements:
+            log = dict(settlement.log)
+            level = log.pop("level", "none")
+            row = self._prepare_row(level, log)
+            if row is not None:
+                rows.append(row)
+        self._insert_many(rows)
+
+
+def in_flight(alias):
+    """SQL that is true for a row that somebody is sending."""
+    table = SQL.identifier(alias)
+    return SQL(
+        "(%(t)s.is_claimed IS TRUE AND %(t)s.next_attempt_date > %(now)s)",
+        t=table,
+        now=NOW,
+    )
+
+
+def commit_unless_testing(cr):
+    """Commit, which Odoo's tests forbid."""
+    if not getattr(threading.current_thread(), "testing", False):
+        cr.commit()

@@ -1,0 +1,218 @@
+import ipaddress
+
+from odoo import SUPERUSER_ID, api, fields, models
+
+from ..exceptions import Forbidden, RateLimited, Unauthorized
+from ..tools import credential
+
+FAILURE_WINDOW = 300  # seconds
+MAX_FAILURES = 20  # wrong credentials of one address in a window
+LAST_USE_STEP = 60  # seconds between two notes of a token's last use
+
+
+class BjApiSyncGate(models.AbstractModel):
+    """Who may call an endpoint, and how often."""
+
+    _name = "bj.api.sync.gate"
+    _description = "API Gate"
+
+    @api.model
+    def _authenticate(self, endpoint, request):
+        """Check networks and credentials of a call.
+
+        :param Endpoint endpoint: what is called
+        :param InboundRequest request: its head; the body has not been read
+        :return: name of the credential, e.g. ``token:7``; an address without one
+        :raise Unauthorized: never saying which part was wrong
+        :raise RateLimited: too many wrong tries from this address
+        """
+        self._check_network(endpoint.allowed_networks, request.remote_addr)
+        if endpoint.auth_type == "none" and not endpoint.headers:
+            return request.remote_addr
+        self._check_failures(request.remote_addr)
+        given = credential.parse_authorization(request.headers.get("authorization"))
+        name = None
+        if endpoint.auth_type == "bearer":
+            name = self._check_token(endpoint, given, request.remote_addr)
+        elif endpoint.auth_type == "basic":
+            name = self._check_password(endpoint, given)
+        else:
+            name = request.remote_addr
+        # Evaluated whatever the result above, so that both failures take as long.
+        headers_match = self._check_headers(endpoint, request.headers)
+        if not name or not headers_match:
+            self._note_failure(request.remote_addr)
+            scheme = {"basic": "Basic", "bearer": "Bearer"}.get(endpoint.auth_type)
+            challenge = f'{scheme or "ApiKey"} realm="bj_api_sync"'
+            raise Unauthorized(
+                self.env._("Authentication failed"),
+                headers={"WWW-Authenticate": challenge},
+            )
+        return name
+
+    @api.model
+    def _check_token(self, endpoint, given, remote_addr):
+        text = given.token if isinstance(given, credential.Bearer) else ""
+        digest = credential.hash_token(text)
+        # One statement on an index instead of a cached list: a token that is revoked in
+        # one worker is refused by all others at once.
+        self.env.cr.execute(
+            """SELECT id, token_hash, expiry_date, last_use_date, allowed_networks
+               FROM bj_api_sync_token
+               WHERE config_id = %s AND token_hash = %s AND active""",
+            [endpoint.config_id, digest],
+        )
+        row = next(iter(self.env.cr.dictfetchall()), None)
+        known = credential.same(digest, row["token_hash"] if row else "")
+        if not (known and text):
+            return None
+        now = fields.Datetime.now()
+        if row["expiry_date"] and row["expiry_date"] <= now:
+            return None
+        if not is_in_networks(remote_addr, (row["allowed_networks"] or "").split(",")):
+            return None
+        last = row["last_use_date"]
+        if not last or (now - last).total_seconds() > LAST_USE_STEP:
+            self._note_use(row["id"], remote_addr, now)
+        return f"token:{row['id']}"
+
+    @api.model
+    def _check_password(self, endpoint, given):
+        config = self.env["bj.api.sync.config"].sudo().browse(endpoint.config_id)
+        if not isinstance(given, credential.Basic):
+            credential.dummy_verify()
+            return None
+        right_login = credential.same(given.login, endpoint.auth_login)
+        hashed = config.auth_password_secret
+        right_password = credential.verify_password(given.password, hashed or "")
+        return f"login:{given.login}" if right_login and right_password else None
+
+    @api.model
+    def _check_headers(self, endpoint, headers):
+        config = self.env["bj.api.sync.config"].sudo().browse(endpoint.config_id)
+        matches = [
+            header._matches(headers.get(header.name.lower(), ""))
+            for header in (config.header_ids if endpoint.headers else ())
+        ]
+        return all(matches)
+
+    @api.model
+    def _check_network(self, networks, remote_addr):
+        if not is_in_networks(remote_addr, networks):
+            raise Forbidden(self.env._("This address may not call the endpoint."))
+
+    @api.model
+    def _check_failures(self, remote_addr):
+        counter = self.env["bj.api.sync.counter"]
+        count, left = counter._peek(f"failure:{remote_addr}", FAILURE_WINDOW)
+        if count >= MAX_FAILURES:
+            error = RateLimited(
+                self.env._("Too many failed attempts. Try again in %s seconds.", left),
+                headers={"Retry-After": str(left)},
+            )
+            error.is_logged = False  # a flood of guesses must not flood the log too
+            raise error
+
+    @api.model
+    def _note_failure(self, remote_addr):
+        self.env["bj.api.sync.counter"]._add({f"failure:{remote_addr}": FAILURE_WINDOW})
+
+    @api.model
+    def _note_use(self, token_id, remote_addr, now):
+        with self.env.registry.cursor() as cr:
+            # SKIP LOCKED: of many calls at once one takes the note, nobody waits.
+            cr.execute(
+                """UPDATE bj_api_sync_token SET last_use_date = %s, last_use_addr = %s
+                   WHERE id IN (SELECT id FROM bj_api_sync_token WHERE id = %s
+                                FOR NO KEY UPDATE SKIP LOCKED)""",
+                [now, remote_addr, token_id],
+            )
+
+    @api.model
+    def _check_rate(self, endpoint, request):
+        """Count this call; return the ``X-RateLimit-*`` headers of the tightest limit.
+
+        :raise RateLimited: with ``Retry-After``
+        """
+        limits = {}
+        if endpoint.rate_limit_per_minute:
+            name = f"minute:{endpoint.config_id}:{request.remote_addr}"
+            limits[name] = (endpoint.rate_limit_per_minute, 60)
+        if endpoint.rate_limit_per_hour:
+            name = f"hour:{endpoint.config_id}:{request.credential}"
+            limits[name] = (endpoint.rate_limit_per_hour, 3600)
+        if not limits:
+            return {}
+        counted = self.env["bj.api.sync.counter"]._add(
+            {name: seconds for name, (_limit, seconds) in limits.items()}
+        )
+        left = {
+            name: limits[name][0] - count for name, (count, _left) in counted.items()
+        }
+        tightest = min(left, key=left.get)
+        seconds = counted[tightest][1]
+        headers = {
+            "X-RateLimit-Limit": str(limits[tightest][0]),
+            "X-RateLimit-Remaining": str(max(left[tightest], 0)),
+            "X-RateLimit-Reset": str(seconds),
+        }
+        if left[tightest] < 0:
+            raise RateLimited(
+                self.env._("Too many calls. Try again in %s seconds.", seconds),
+                headers={**headers, "Retry-After": str(seconds)},
+            )
+        return headers
+
+    @api.model
+    def _get_user_context(self, endpoint, request):
+        """Return the context that the call runs in: company, language, time zone."""
+        user = self.env(user=SUPERUSER_ID)["res.users"].browse(endpoint.user_id)
+        if not user.active:
+            raise Forbidden(
+                self.env._("The user that this endpoint runs as is archived.")
+            )
+        installed = [code for code, _name in self.env["res.lang"].get_installed()]
+        wanted = pick_language(request.headers.get("accept-language", ""), installed)
+        return {
+            "lang": wanted or user.lang,
+            "tz": user.tz,
+            "allowed_company_ids": [endpoint.company_id],
+        }
+
+
+def is_in_networks(address, networks):
+    """Tell whether an address is in one of the networks; no networks admit everybody."""
+    networks = [text.strip() for text in networks if text.strip()]
+    if not networks:
+        return True
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return any(ip in ipaddress.ip_network(text, strict=False) for text in networks)
+
+
+def pick_language(header, installed):
+    """Return the installed language an ``Accept-Language`` header likes most.
+
+    ``uk`` and ``uk-UA`` both find ``uk_UA``.
+    """
+    wishes = []
+    for position, part in enumerate(header.split(",")[:20]):
+        name, _separator, parameters = part.strip().partition(";")
+        quality = parameters.strip().removeprefix("q=") or "1"
+        try:
+            wishes.append((-float(quality), position, name.strip().replace("-", "_")))
+        except ValueError:
+            continue
+    for quality, _position, name in sorted(wishes):
+        if quality >= 0 or not name:
+            continue
+        for code in installed:
+            if code.lower() == name.lower():
+                return code
+        for code in installed:
+            if code.split("_")[0].lower() == name.split("_")[0].lower():
+                return code
+    return None

@@ -1,0 +1,192 @@
+import base64
+from datetime import date, datetime
+
+from odoo import api, models
+
+from ..tools import convert, mapping
+from .bj_api_sync_script import NOTHING
+
+
+class BjApiSyncReader(models.AbstractModel):
+    """Records to payloads along a plan: one read per level, whatever their number.
+
+    Works in columns: each line of the mapping gives one value per record, and the
+    columns are put together last. Runs with the rights of the environment's user.
+    """
+
+    _name = "bj.api.sync.reader"
+    _description = "API Payload Reader"
+
+    @api.model
+    def _read_payloads(self, plan, records, call, keys=None):
+        """Return one payload per record.
+
+        :param Plan plan: of a configuration of the records' model
+        :param Call call: direction and values for scripts
+        :param keys: only these top-level external keys; all if ``None``
+        :return: list of ``dict`` in the order of ``records``
+        :raise AccessError: the user may not read a field that is mapped
+        """
+        rules = [
+            rule
+            for rule in plan.readable
+            if keys is None or rule.key_path[0] in keys or rule.api_key in keys
+        ]
+        columns = self._read_columns(rules, records, call)
+        return mapping.assemble(
+            [rule.key_path for rule in rules], columns, len(records)
+        )
+
+    @api.model
+    def _read_identifiers(self, plan, records, call):
+        """Return the identifier's external value of each record; its id without one."""
+        if not plan.identifier:
+            return list(records.ids)
+        return self._read_columns([plan.identifier], records, call)[0]
+
+    @api.model
+    def _read_columns(self, rules, records, call):
+        paths = {rule.path for rule in rules if self._reads_field(rule, call)}
+        found = self._fetch(records, paths)
+        return [self._read_column(rule, records, found, call) for rule in rules]
+
+    @api.model
+    def _reads_field(self, rule, call):
+        return (
+            rule.path and rule.value_type != "constant" and not get_script(rule, call)
+        )
+
+    @api.model
+    def _read_column(self, rule, records, found, call):
+        if rule.value_type == "constant":
+            return [rule.constant] * len(records)
+        if script := get_script(rule, call):
+            return [self._run_script(rule, script, record, call) for record in records]
+        if not rule.path:
+            return [mapping.ABSENT] * len(records)
+        by_id = found[rule.path]
+        column = [by_id[record_id] for record_id in records._ids]
+        if rule.is_relational:
+            return self._nest(rule, column, call)
+        return column
+
+    @api.model
+    def _fetch(self, records, paths):
+        """Return ``{path: {record id: JSON value}}``, with one read for this level.
+
+        A step that a record rule hides from the user reads like one that is not set:
+        one hidden parent must not make a whole list fail.
+        """
+        names = sorted({path[0] for path in paths})
+        if not names:
+            return {}
+        rows = records.read(names, load=None)
+        found = {}
+        for path in paths:
+            if len(path) == 1:
+                name = path[0]
+                to_json = convert.json_converter(records._fields[name].type)
+                found[path] = {row["id"]: to_json(row[name]) for row in rows}
+        for name in names:
+            deeper = {path[1:] for path in paths if path[0] == name and len(path) > 1}
+            if deeper:
+                links = {row["id"]: row[name] for row in rows}
+                comodel = records._fields[name].comodel_name
+                related = self._get_related(comodel, links.values())
+                inner = self._fetch(related, deeper)
+                for path in deeper:
+                    by_id = inner.get(path, {})
+                    found[(name, *path)] = {
+                        record_id: follow(link, by_id)
+                        for record_id, link in links.items()
+                    }
+        return found
+
+    @api.model
+    def _get_related(self, model, links):
+        """Return the records that ids and lists of ids lead to, if the user sees them.
+
+        :raise AccessError: the user may not read the model at all
+        """
+        ids = {}  # keeps order, which a set would not
+        for link in links:
+            for record_id in link if isinstance(link, list | tuple) else (link,):
+                if record_id:
+                    ids[record_id] = True
+        related = self.env[model].browse(ids)
+        related.browse().check_access("read")
+        return related._filtered_access("read")
+
+    @api.model
+    def _nest(self, rule, column, call):
+        """Return the column of ids as nested payloads of the mapping model."""
+        plan = self.env["bj.api.sync.config"]._get_plan(rule.mapping_config_id)
+        related = self._get_related(plan.model, column)
+        if rule.nested_format == "identifier":
+            values = self._read_identifiers(plan, related, call)
+        else:
+            values = self._read_payloads(plan, related, call)
+        by_id = dict(zip(related._ids, values, strict=True))
+        return [follow(value, by_id) for value in column]
+
+    @api.model
+    def _run_script(self, rule, source, record, call):
+        script = self.env["bj.api.sync.script"]
+        config = self.env["bj.api.sync.config"].sudo().browse(call.config_id)
+        context = script._make_context(
+            config,
+            direction=call.direction,
+            records=record,
+            request_data={},
+            params=call.params,
+            headers=call.headers,
+            method=call.method,
+            line=self.env["bj.api.sync.config.line"].sudo().browse(rule.line_id),
+        )
+        value = script._run(
+            source,
+            rule.script_mode,
+            context,
+            name=rule.api_key,
+            line_id=rule.line_id,
+        )
+        return mapping.ABSENT if value is NOTHING else to_jsonable(value)
+
+
+def get_script(rule, call):
+    """Return the script that computes the value which is read, if one does."""
+    if rule.value_type not in ("python_plain", "python_relational"):
+        return ""
+    return rule.script if call.direction == "out" else rule.read_script
+
+
+def follow(link, by_id):
+    """Return what ``by_id`` has for an id, or the list of it for a list of ids."""
+    if not isinstance(link, list | tuple):
+        return by_id.get(link) if link else None
+    values = []
+    for record_id in link:
+        value = by_id.get(record_id)
+        if isinstance(value, list):
+            values.extend(value)  # a path through two lists gives one
+        elif record_id in by_id:
+            values.append(value)
+    return values
+
+
+def to_jsonable(value):
+    """Return what a script computed as a JSON value: records by id, moments as text."""
+    if isinstance(value, models.BaseModel):
+        ids = value.ids
+        return ids if len(ids) > 1 else (ids[0] if ids else None)
+    if isinstance(value, datetime):
+        return convert.to_json("datetime", convert.to_datetime(value))
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode() if value.isascii() else base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {str(key): to_jsonable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_jsonable(inner) for inner in value]
+    return str(value) if isinstance(value, str) else value

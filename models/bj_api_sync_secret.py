@@ -1,0 +1,76 @@
+import os
+
+from odoo import api, models, tools
+from odoo.exceptions import UserError
+
+from ..tools import credential
+
+
+class BjApiSyncSecret(models.AbstractModel):
+    """Hashing and encryption of what administrators type into password fields."""
+
+    _name = "bj.api.sync.secret"
+    _description = "API Secrets"
+
+    @api.model
+    def _hash_password(self, text):
+        return credential.hash_password(text) if text else False
+
+    @api.model
+    def _encrypt(self, text):
+        """Return the ciphertext of a secret, ``False`` for an empty one.
+
+        :raise UserError: there is no usable key
+        """
+        return self._cipher().encrypt(text) if text else False
+
+    @api.model
+    def _decrypt(self, ciphertext):
+        """Return the clear text of a secret, ``""`` for an empty one.
+
+        :raise UserError: there is no key, or the secret was sealed with another one
+        """
+        if not ciphertext:
+            return ""
+        try:
+            return self._cipher().decrypt(ciphertext)
+        except credential.WrongKey as error:
+            raise UserError(
+                self.env._(
+                    "A stored secret cannot be read with the key of this installation: "
+                    "set bj_api_sync_key to the key it was sealed with, or type the "
+                    "secret again."
+                )
+            ) from error
+
+    @api.model
+    def _cipher(self):
+        """Return the cipher over the keys of this installation, never of the database."""
+        try:
+            keys = credential.load_keys(
+                tools.config.get("bj_api_sync_key"),
+                os.environ,
+                tools.config["data_dir"],
+            )
+        except credential.MissingKey as error:
+            raise UserError(
+                self.env._(
+                    "There is no usable key for stored secrets, so nothing is sent "
+                    "until there is one: %(reason)s",
+                    reason=str(error),
+                )
+            ) from error
+        return credential.Cipher(keys)
+
+    @api.model
+    def _digest(self, text):
+        """Return the hash that a secret header of a caller is compared with."""
+        return credential.hash_token(text)
+
+    @api.model
+    def _matches_digest(self, text, digest):
+        return credential.same(credential.hash_token(text), digest or "")
+
+    @api.model
+    def _same(self, text, expected):
+        return credential.same(text, expected)

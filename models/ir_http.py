@@ -1,0 +1,60 @@
+import re
+import uuid
+
+from odoo import models
+from odoo.http import request
+
+from ..exceptions import NotFound
+from ..tools.message import InboundRequest
+from .bj_api_sync_config import ROUTE
+
+REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class IrHttp(models.AbstractModel):
+    _inherit = "ir.http"
+
+    @classmethod
+    def _auth_method_bj_api_sync(cls):
+        """Find the endpoint of the path, check who calls, and become its user.
+
+        A session is ignored on purpose: a page that a logged-in browser has open must
+        not be able to use the API in the user's name.
+        """
+        dispatcher = request.dispatcher
+        dispatcher.inbound = head = cls._read_bj_api_sync_head()
+        env = request.env(user=None, su=False, context={})
+        endpoint = head.endpoint and env["bj.api.sync.config"]._get_endpoint(
+            head.endpoint
+        )
+        if not endpoint:
+            raise NotFound(env._("There is no endpoint %s.", head.endpoint or "/"))
+        dispatcher.endpoint = endpoint
+        gate = env["bj.api.sync.gate"]
+        if head.method != "OPTIONS":  # a preflight carries no credentials
+            dispatcher.authenticate(gate._authenticate(endpoint, head))
+        context = gate._get_user_context(endpoint, head)
+        request.update_env(user=endpoint.user_id, context=context, su=False)
+
+    @classmethod
+    def _read_bj_api_sync_head(cls):
+        """Return the call without its body, which is read only after authentication."""
+        httprequest = request.httprequest
+        path = httprequest.path[len(ROUTE) :].strip("/")
+        endpoint, _separator, record_key = path.partition("/")
+        request_id = httprequest.headers.get("X-Request-ID", "").strip()
+        return InboundRequest(
+            method=httprequest.method,
+            endpoint=endpoint,
+            record_key=record_key or None,
+            query=tuple(httprequest.args.items(multi=True)),
+            headers={
+                name.lower(): value for name, value in httprequest.headers.items()
+            },
+            request_id=request_id
+            if REQUEST_ID.fullmatch(request_id)
+            else str(uuid.uuid4()),
+            remote_addr=httprequest.remote_addr or "",
+            url=httprequest.full_path.rstrip("?"),
+            base_url=httprequest.host_url.rstrip("/"),
+        )
