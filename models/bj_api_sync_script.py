@@ -5,11 +5,10 @@ import functools
 import logging
 from datetime import timedelta
 
+import odoo
 import psycopg2
 import pytz
 from dateutil.relativedelta import relativedelta
-
-import odoo
 from odoo import Command, api, fields, models
 from odoo.exceptions import RedirectWarning, UserError, ValidationError
 from odoo.tools import float_compare

@@ -1,0 +1,159 @@
+import os
+import threading
+import time
+
+from odoo.tests import BaseCase
+
+from ..tools import deadline
+
+SECONDS = 0.03
+
+
+def loop():
+    while True:
+        pass
+
+
+def loop_that_catches():
+    while True:
+        try:
+            sum(range(1000))
+            raise ValueError
+        except Exception:
+            pass
+
+
+def loop_that_swallows_once():
+    try:
+        loop()
+    except BaseException:
+        pass
+    loop()
+
+
+class TestRun(BaseCase):
+    def setUp(self):
+        super().setUp()
+        self.patch(deadline, "TICK", 0.005)
+        self.patch(deadline, "REPEAT", 0.02)
+
+    def assertEnds(self, function, **kwargs):
+        begin = time.monotonic()
+        with self.assertRaises(deadline.DeadlineExceeded):
+            deadline.run(function, SECONDS, **kwargs)
+        self.assertLess(time.monotonic() - begin, 2)
+        self.assertFalse(deadline._watchdog.ends)
+
+    def test_a_value_and_an_exception_pass(self):
+        for evented in (False, True):
+            self.assertEqual(deadline.run(lambda: 5, SECONDS, evented=evented), 5)
+            with self.assertRaises(ZeroDivisionError):
+                deadline.run(lambda: 1 / 0, SECONDS, evented=evented)
+            self.assertFalse(deadline._watchdog.ends)
+
+    def test_a_loop_ends_however_it_catches(self):
+        for function in (loop, loop_that_catches, loop_that_swallows_once):
+            with self.subTest(function.__name__):
+                self.assertEnds(function)
+
+    def test_a_loop_ends_in_the_evented_server(self):
+        for function in (loop, loop_that_catches):
+            with self.subTest(function.__name__):
+                self.assertEnds(function, evented=True)
+
+    def test_a_loop_ends_in_other_threads_and_each_has_its_own_clock(self):
+        ended = []
+
+        def work(function, seconds):
+            try:
+                deadline.run(function, seconds)
+            except deadline.DeadlineExceeded:
+                ended.append(seconds)
+
+        threads = [
+            threading.Thread(target=work, args=args)
+            for args in [(loop, 0.03), (loop, 0.06), (lambda: time.sleep(0.1), 5)]
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        self.assertEqual(sorted(ended), [0.03, 0.06])
+
+    def test_nothing_is_raised_after_the_end(self):
+        # Ends race the watchdog on purpose: a late exception would leave run() or hit
+        # the assertions below.
+        outcomes = set()
+        for step in range(40):
+            end = time.monotonic() + 0.005 + step / 4000
+            try:
+                deadline.run(lambda end=end: self.spin(end), 0.005)
+                outcomes.add("ended")
+            except deadline.DeadlineExceeded:
+                outcomes.add("stopped")
+            self.spin(time.monotonic() + 0.001)
+            self.assertFalse(deadline._watchdog.raised)
+        self.spin(time.monotonic() + deadline.REPEAT + 2 * deadline.TICK)
+        self.assertIn("stopped", outcomes)
+
+    def spin(self, end):
+        while time.monotonic() < end:
+            pass
+
+    def test_inside_another_run_the_outer_deadline_holds(self):
+        def outer():
+            try:
+                deadline.run(loop, 60)
+            except Exception:
+                self.fail("the inner run must let it pass")
+
+        self.assertEnds(outer)
+
+    def test_the_clock_stands_still_while_paused(self):
+        def send():
+            with deadline.paused():
+                time.sleep(0.1)
+            return "sent"
+
+        self.assertEqual(deadline.run(send, SECONDS), "sent")
+        with deadline.paused():
+            self.assertFalse(deadline._watchdog.ends)
+
+        def send_and_loop():
+            send()
+            loop()
+
+        self.assertEnds(send_and_loop)
+
+    def test_a_forked_process_has_a_watchdog_of_its_own(self):
+        deadline.run(lambda: None, SECONDS)  # the parent's thread is running
+        child = os.fork()
+        if not child:
+            try:
+                deadline.run(loop, SECONDS)
+            except deadline.DeadlineExceeded:
+                os._exit(7)
+            os._exit(1)
+        end = time.monotonic() + 10
+        status = (0, 0)
+        while status[0] == 0 and time.monotonic() < end:
+            status = os.waitpid(child, os.WNOHANG)
+            time.sleep(0.01)
+        self.assertEqual(os.waitstatus_to_exitcode(status[1]), 7)
+
+    def test_a_run_costs_little(self):
+        deadline.run(lambda: None, 10)
+        begin = time.perf_counter()
+        for _ in range(1000):
+            deadline.run(lambda: None, 10)
+        self.assertLess(time.perf_counter() - begin, 0.1)  # 100 µs each
+
+    def test_the_thread_ends_when_there_is_nothing_to_watch(self):
+        self.patch(deadline, "IDLE_TICKS", 2)
+        watchdog = deadline._Watchdog()
+        watchdog.start(threading.get_ident(), 10)
+        thread = watchdog.thread
+        watchdog.stop(threading.get_ident())
+        thread.join(5)
+        self.assertFalse(thread.is_alive())
+        self.assertIsNone(watchdog.thread)

@@ -1,0 +1,136 @@
+import datetime as dt
+import logging
+import types
+
+import pytz
+from odoo.tests import BaseCase, freeze_time
+
+from ..tools import script_helpers as helpers
+
+
+class TestDatetime(BaseCase):
+    def setUp(self):
+        super().setUp()
+        self.datetime = helpers.Datetime()
+
+    @freeze_time("2025-01-31 10:00:00")
+    def test_module_style_and_class_style_give_the_same(self):
+        datetime, moment = self.datetime, dt.datetime(2025, 1, 31, 10)
+        for name, value in [
+            ("module now", datetime.datetime.now()),
+            ("class now", datetime.now()),
+            ("utcnow", datetime.utcnow()),
+            (
+                "module strptime",
+                datetime.datetime.strptime("2025-01-31 10", "%Y-%m-%d %H"),
+            ),
+            ("class strptime", datetime.strptime("2025-01-31 10", "%Y-%m-%d %H")),
+            ("fromisoformat", datetime.fromisoformat("2025-01-31T10:00:00")),
+            ("combine", datetime.combine(datetime.date.today(), datetime.time(10))),
+            ("call", datetime(2025, 1, 31, 10)),
+            ("timedelta", datetime(2025, 1, 30, 10) + datetime.timedelta(days=1)),
+        ]:
+            with self.subTest(name):
+                self.assertEqual(value, moment)
+
+    def test_the_z_of_an_api_is_utc(self):
+        for text in ("2025-01-31T10:00:00Z", "2025-01-31T12:00:00+02:00"):
+            value = self.datetime.fromisoformat(text)
+            self.assertEqual(value.timestamp(), 1738317600)
+
+    def test_isinstance_works_with_it(self):
+        self.assertIsInstance(dt.datetime.now(), self.datetime)
+        self.assertNotIsInstance(dt.date.today(), self.datetime)
+
+    def test_a_wrong_name_is_answered_with_the_right_ones(self):
+        for helper in (self.datetime, helpers.Time(), helpers.Re(), helpers.Json()):
+            with self.assertRaisesRegex(AttributeError, "is not available; there is "):
+                helper.nothing  # noqa: B018
+
+    def test_local_midnight_becomes_utc(self):
+        local = helpers.local_datetime(pytz.timezone("Europe/Kyiv"))
+        value = helpers.Datetime(local).combine(dt.date(2025, 7, 1), dt.time())
+        value = (value + dt.timedelta(days=1)).to_utc()
+        self.assertEqual(value.strftime("%Y-%m-%d %H:%M"), "2025-07-01 21:00")
+
+
+class TestRe(BaseCase):
+    def setUp(self):
+        super().setUp()
+        self.re = helpers.Re()
+
+    def test_it_answers_as_python_does(self):
+        re = self.re
+        self.assertEqual(re.sub(r"\D", "", "+380 (50) 123"), "38050123")
+        self.assertEqual(re.sub("a", lambda m: m[0].upper(), "aba", count=1), "Aba")
+        self.assertEqual(re.findall(r"\d+", "a1b22"), ["1", "22"])
+        self.assertEqual(re.split(r"[,;]\s*", "a, b;c"), ["a", "b", "c"])
+        self.assertEqual(re.match("(a)(b)?", "ab").groups(), ("a", "b"))
+        self.assertEqual(re.search("B", "abc", re.IGNORECASE).start(), 1)
+        self.assertIsNone(re.fullmatch("a", "ab"))
+        self.assertTrue(re.fullmatch(r"[\w.+-]+@([\w-]{1,60}\.){1,8}[a-z]+", "a@b.ua"))
+
+    def test_what_could_take_for_ever_is_refused(self):
+        for pattern, text in [
+            ("a" * 501, "a"),
+            ("a", "a" * 50_001),
+            (r"(a+)+$", "a"),
+            (r"(a*)*", "a"),
+            (r"(?:x|(\w+\s?)*)$", "a"),
+            (r"((a+){2,}){3}", "a"),
+            (r"(a+?)*?b", "a"),
+            (r"(?=(a+)+)", "a"),
+            (r"(a{1,200})+", "a"),
+        ]:
+            with self.subTest(pattern=pattern[:20]), self.assertRaises(ValueError):
+                self.re.search(pattern, text)
+
+
+class TestFunctions(BaseCase):
+    def test_digests_are_hexadecimal_and_take_text_or_bytes(self):
+        # RFC 4231, test case 2
+        expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        message = "what do ya want for nothing?"
+        self.assertEqual(helpers.hmac_sha256("Jefe", message), expected)
+        self.assertEqual(helpers.hmac_sha256(b"Jefe", message.encode()), expected)
+        self.assertTrue(helpers.sha256("").startswith("e3b0c44298fc1c14"))
+
+    def test_range_has_a_limit(self):
+        self.assertEqual(list(helpers.limited_range(1, 7, 2)), [1, 3, 5])
+        self.assertEqual(len(helpers.limited_range(10**6)), 10**6)
+        for args in [(10**6 + 1,), (10**30,), (0, -(10**9), -1)]:
+            with self.subTest(args=args), self.assertRaises(ValueError):
+                helpers.limited_range(*args)
+
+    def test_json_reads_and_writes(self):
+        json = helpers.Json()
+        self.assertEqual(json.loads('{"a": [1]}'), {"a": [1]})
+        self.assertEqual(json.dumps({"b": "ї"}, ensure_ascii=False), '{"b": "ї"}')
+        with self.assertRaises(TypeError):
+            json.dumps({}, cls=object)
+
+    def test_log_writes_under_its_logger(self):
+        logger = logging.getLogger("bj.api.script")
+        with self.assertLogs(logger, "DEBUG") as caught:
+            helpers.Log(logger)("100 %")
+            helpers.Log(logger)("x", level="WARNING")
+            helpers.Logger(logger).error("code %s", 5)
+        self.assertEqual(
+            [line.split(":")[0::2] for line in caught.output],
+            [["INFO", "100 %"], ["WARNING", "x"], ["ERROR", "code 5"]],
+        )
+        with self.assertRaisesRegex(ValueError, "none of debug"):
+            helpers.Log(logger)("x", "loud")
+
+    def test_no_helper_has_a_dict_or_is_a_function_or_module(self):
+        logger = logging.getLogger("bj.api.script")
+        for helper in [
+            *(helpers.Datetime(), helpers.Time(), helpers.Re(), helpers.Json()),
+            *(helpers.Log(logger), helpers.Logger(logger), helpers.Function(len)),
+            *(helpers.Timezone(pytz.timezone), helpers.Logger(logger).info),
+        ]:
+            with self.subTest(helper=helper):
+                self.assertNotIsInstance(helper, types.ModuleType | types.FunctionType)
+                for name in ("__dict__", "__globals__"):
+                    with self.assertRaises(AttributeError):
+                        getattr(helper, name)
