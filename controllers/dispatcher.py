@@ -66,11 +66,13 @@ class ApiDispatcher(Dispatcher):
         self.request.params = dict(args)
         return self.request.registry["ir.http"]._dispatch(endpoint)
 
-    def respond(self, answer):
+    def respond(self, answer, is_logged=True):
         """Return the HTTP response of an :class:`ApiResponse` and log the exchange."""
         value = envelope.success(self._format, answer)
         body = b"" if answer.status in (204, 304) else payload.dumps(value)
         response = self._make_response(body, answer.status, answer.headers)
+        if not is_logged:
+            return response
         vals = self._log_vals(response, body, status="success")
         vals.update(
             record_id=answer.record_id,

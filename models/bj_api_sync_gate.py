@@ -30,17 +30,8 @@ class BjApiSyncGate(models.AbstractModel):
         if endpoint.auth_type == "none" and not endpoint.headers:
             return request.remote_addr
         self._check_failures(request.remote_addr)
-        given = credential.parse_authorization(request.headers.get("authorization"))
-        name = None
-        if endpoint.auth_type == "bearer":
-            name = self._check_token(endpoint, given, request.remote_addr)
-        elif endpoint.auth_type == "basic":
-            name = self._check_password(endpoint, given)
-        else:
-            name = request.remote_addr
-        # Evaluated whatever the result above, so that both failures take as long.
-        headers_match = self._check_headers(endpoint, request.headers)
-        if not name or not headers_match:
+        name = self._identify(endpoint, request)
+        if not name:
             self._note_failure(request.remote_addr)
             scheme = {"basic": "Basic", "bearer": "Bearer"}.get(endpoint.auth_type)
             challenge = f'{scheme or "ApiKey"} realm="bj_api_sync"'
@@ -49,6 +40,20 @@ class BjApiSyncGate(models.AbstractModel):
                 headers={"WWW-Authenticate": challenge},
             )
         return name
+
+    @api.model
+    def _identify(self, endpoint, request):
+        """Return the name of a call's credential, ``None`` for a wrong one."""
+        given = credential.parse_authorization(request.headers.get("authorization"))
+        if endpoint.auth_type == "bearer":
+            name = self._check_token(endpoint, given, request.remote_addr)
+        elif endpoint.auth_type == "basic":
+            name = self._check_password(endpoint, given)
+        else:
+            name = request.remote_addr
+        # Evaluated whatever the result above, so that both failures take as long.
+        headers_match = self._check_headers(endpoint, request.headers)
+        return name if headers_match else None
 
     @api.model
     def _check_token(self, endpoint, given, remote_addr):

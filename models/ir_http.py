@@ -37,6 +37,16 @@ class IrHttp(models.AbstractModel):
         request.update_env(user=endpoint.user_id, context=context, su=False)
 
     @classmethod
+    def _auth_method_bj_api_sync_contract(cls):
+        """Read the call and run as the public user, whatever session comes with it.
+
+        What the caller may see is decided later, endpoint by endpoint.
+        """
+        request.dispatcher.inbound = cls._read_bj_api_sync_head()
+        public = request.env(user=None, su=True).ref("base.public_user")
+        request.update_env(user=public.id, context={}, su=False)
+
+    @classmethod
     def _read_bj_api_sync_head(cls):
         """Return the call without its body, which is read only after authentication."""
         httprequest = request.httprequest

@@ -211,3 +211,42 @@ class Plan:
     @property
     def writable(self):
         return tuple(rule for rule in self.rules if rule.writes)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a client may know of an endpoint: all that a document about it is made of.
+
+    ``plans`` are the mapping models that ``plan`` leads to, by configuration id.
+    ``filters`` and ``params`` are what ``tools.query`` takes (``FilterField`` and
+    ``ParamRule``), ``orders`` and ``keys`` the names that ``order=`` and ``fields=``
+    take. ``headers`` are the names of the required ones. ``list_lines`` are ids of lines
+    whose path goes through a list on its way. The examples are made up, never data.
+    """
+
+    endpoint: str
+    title: str
+    plan: Plan
+    methods: tuple[str, ...]
+    description: str = ""
+    auth_type: str = "none"
+    headers: tuple[str, ...] = ()
+    response_format: str = "bare"
+    is_paginated: bool = False
+    limit: int = 100
+    max_limit: int = 1000
+    max_bulk: int = 1000
+    upsert: bool = False
+    delete_mode: str = "unlink"
+    is_rate_limited: bool = False
+    has_request_script: bool = False
+    has_response_script: bool = False
+    plans: dict[int, Plan] = field(default_factory=dict)
+    filters: tuple = ()
+    params: tuple = ()
+    orders: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    list_lines: frozenset[int] = frozenset()
+    read_example: dict = field(default_factory=dict)
+    create_example: dict = field(default_factory=dict)
+    update_example: dict = field(default_factory=dict)
