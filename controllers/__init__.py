@@ -1,2 +1,3 @@
 from . import dispatcher  # first: a route asserts that its type exists
 from . import bj_api_sync
+from . import contract
