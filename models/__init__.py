@@ -14,6 +14,7 @@ from . import (
     bj_api_sync_writer,
     bj_api_sync_gate,
     bj_api_sync_inbound,
+    bj_api_sync_contract,
     bj_api_log,
     ir_http,
 )
