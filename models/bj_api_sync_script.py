@@ -16,6 +16,7 @@ from odoo.tools.safe_eval import dateutil, safe_eval, test_python_expr
 
 from ..exceptions import ApiError, ScriptError
 from ..tools import deadline, script_helpers, script_lint
+from ..tools.script_state import running
 
 _logger = logging.getLogger("bj.api.script")
 
@@ -148,11 +149,12 @@ class BjApiSyncScript(models.AbstractModel):
         marks = self.env.cr.postrollback.data
         mark = marks.setdefault(COMMIT_MARK, object())  # gone after commit and rollback
         try:
-            value = deadline.run(
-                lambda: _evaluate(source, mode, context),
-                self._timeout(),
-                evented=odoo.evented,
-            )
+            with running():
+                value = deadline.run(
+                    lambda: _evaluate(source, mode, context),
+                    self._timeout(),
+                    evented=odoo.evented,
+                )
         except Exception as raised:
             error = _original(raised)
             if isinstance(error, psycopg2.OperationalError | psycopg2.IntegrityError):

@@ -45,7 +45,7 @@ class TestDatetime(BaseCase):
     def test_a_wrong_name_is_answered_with_the_right_ones(self):
         for helper in (self.datetime, helpers.Time(), helpers.Re(), helpers.Json()):
             with self.assertRaisesRegex(AttributeError, "is not available; there is "):
-                helper.nothing  # noqa: B018
+                _ = helper.nothing
 
     def test_local_midnight_becomes_utc(self):
         local = helpers.local_datetime(pytz.timezone("Europe/Kyiv"))

@@ -285,7 +285,7 @@ class _Linter(ast.NodeVisitor):
             self.bound = _bound_names(node)
         if type(node) in _STATEMENTS:
             self.refuse(node, _STATEMENTS[type(node)])
-        super().visit(node)
+        return super().visit(node)
 
     def refuse(self, node, message):
         self.found.append((getattr(node, "lineno", 0), message))
