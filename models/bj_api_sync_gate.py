@@ -176,7 +176,8 @@ class BjApiSyncGate(models.AbstractModel):
     def _get_user_context(self, endpoint, request):
         """Return the context that the call runs in: company, language, time zone."""
         user = self.env(user=SUPERUSER_ID)["res.users"].browse(endpoint.user_id)
-        if not user.active:
+        # The public user, who serves endpoints without authentication, is archived.
+        if not user.active and not user._is_public():
             raise Forbidden(
                 self.env._("The user that this endpoint runs as is archived.")
             )
