@@ -16,5 +16,12 @@ from . import (
     bj_api_sync_inbound,
     bj_api_sync_contract,
     bj_api_log,
+    bj_api_sync_delivery,
+    bj_api_sync_destination,
+    bj_api_sync_outbound,
+    bj_api_sync_pull,
+    bj_api_sync_sender,
+    bj_api_sync_config_outbound,
+    ir_actions_server,
     ir_http,
 )

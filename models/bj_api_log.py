@@ -86,6 +86,15 @@ class BjApiLog(models.Model):
             with ``content_type`` and ``secret_headers`` to redact them by
         :return: the id of the row, or ``None``
         """
+        vals = self._prepare_row(level, vals)
+        return None if vals is None else self._insert_many([vals])[0]
+
+    @api.model
+    def _prepare_row(self, level, vals, redactor=None):
+        """Return the values of a row, redacted and cut, ``None`` if it is not wanted.
+
+        :param redactor: what ``_get_redactor`` gives, for a caller with many rows
+        """
         failed = vals.get("status") == "error"
         if level == "none" or (level == "errors" and not failed):
             return None
@@ -97,7 +106,7 @@ class BjApiLog(models.Model):
                 for name, value in vals.items()
                 if name not in (*BODY_FIELDS, *HEADER_FIELDS)
             }
-        redactor, limit = self._get_redactor(secret_headers)
+        redactor, limit = redactor or self._get_redactor(secret_headers)
         for name in HEADER_FIELDS:
             if isinstance(vals.get(name), dict):
                 vals[name] = json.dumps(
@@ -111,32 +120,34 @@ class BjApiLog(models.Model):
                 vals[name] = redact.cut(redactor.text(vals[name]), limit)
         if vals.get("url"):
             vals["url"] = redactor.query(vals["url"])
-        return self._insert(vals)
+        return vals
 
     @api.model
-    def _insert(self, vals):
+    def _insert_many(self, vals_list):
+        """Write rows with one statement and return their ids."""
         # Straight SQL: the row belongs to nobody's record rules, has nothing computed,
         # and create() would cost a read of every call several times what this does.
+        if not vals_list:
+            return []
         now = fields.Datetime.now()
-        vals = {
-            "timestamp": now,
-            "create_date": now,
-            "create_uid": SUPERUSER_ID,
-            **{
-                name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
-                for name, value in vals.items()
-                if value not in (None, False, "")
-            },
-        }
-        columns = SQL(", ").join(map(SQL.identifier, vals))
+        common = {"timestamp": now, "create_date": now, "create_uid": SUPERUSER_ID}
+        names = list(dict.fromkeys(name for vals in vals_list for name in vals))
+        rows = []
+        for vals in vals_list:
+            row = dict.fromkeys(names)
+            for name, value in vals.items():
+                if isinstance(value, str):
+                    value = value.replace("\0", "\ufffd")
+                row[name] = None if value in (False, "") else value
+            rows.append(tuple({**common, **row}.values()))
         self.env.cr.execute(
             SQL(
                 "INSERT INTO bj_api_log (%s) VALUES %s RETURNING id",
-                columns,
-                tuple(vals.values()),
+                SQL(", ").join(map(SQL.identifier, {**common, **dict.fromkeys(names)})),
+                SQL(", ").join(SQL("%s", row) for row in rows),
             )
         )
-        return self.env.cr.fetchone()[0]
+        return [row_id for (row_id,) in self.env.cr.fetchall()]
 
     @api.model
     def _record_apart(self, level, vals):

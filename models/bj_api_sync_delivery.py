@@ -1,9 +1,11 @@
+import json
 import logging
 import threading
+import uuid
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from odoo import SUPERUSER_ID, _, api, fields, models
+from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
@@ -38,11 +40,28 @@ class Row:
     error: str = ""
     page_token: str | None = None
     sync_date: datetime | None = None
-    id: int = 0
+    uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
+    id: int = 0  # of the row to be changed, 0 for a new one
 
     @property
     def ids(self):
         return self.record_ids or ([self.res_id] if self.res_id else [])
+
+    def _get_vals(self):
+        return {
+            "method": self.method,
+            "url": self.url,
+            "destination": self.destination,
+            "payload": self.payload,
+            "headers": self.headers,
+            "res_ids": json.dumps(self.ids),
+            "res_id": self.res_id,
+            "record_ids": self.record_ids,
+            "state": "failed" if self.error else "pending",
+            "last_error": self.error or None,
+            "page_token": self.page_token,
+            "sync_date": self.sync_date,
+        }
 
 
 @dataclass(frozen=True)
@@ -229,8 +248,7 @@ class BjApiSyncDelivery(models.Model):
         count = self._change_idle(
             SQL(
                 """state = 'pending', next_attempt_date = %s, is_claimed = false,
-                   attempts_before = attempt_count, delivered_date = NULL,
-                   payload = payload""",
+                   attempts_before = attempt_count, delivered_date = NULL""",
                 NOW,
             ),
             ("pending", "delivered", "failed", "cancelled", "superseded"),
@@ -338,64 +356,43 @@ class BjApiSyncDelivery(models.Model):
         :param float claimed: seconds of a lease, for rows that are sent at once
         :return: their ids
         """
-        neutralized = self._is_neutralized()
-        common = (
-            config.id,
-            config.model_name,
-            event,
-            env.uid,
-            env.context.get("lang"),
-            env.context.get("tz"),
-            env.company.id,
-            key,
-        )
-        values = [
-            SQL(
-                "(%s, %s, %s, %s, %s, %s, %s, %s, %s::integer[], %s, %s, %s, %s, %s, %s, "
-                "%s, %s, %s, 0, %s, %s, %s, %s, %s, %s)",
-                new_uuid(),
-                row.method,
-                row.url,
-                row.destination,
-                row.payload,
-                row.headers,
-                f"[{', '.join(map(str, row.ids))}]",
-                row.res_id,
-                row.record_ids,
-                "cancelled" if neutralized else "failed" if row.error else "pending",
-                self.env._("This copy of the database is neutralized.")
-                if neutralized
-                else row.error or None,
-                None
-                if neutralized or row.error
-                else SQL("%s + make_interval(secs => %s)", NOW, claimed or 0),
-                1 if claimed else 0,
-                bool(claimed),
-                row.page_token,
-                row.sync_date,
-                NOW,
-                SUPERUSER_ID,
-                *common[:2],
-                common[2],
-                common[3],
-                SQL("%s, %s, %s", *common[4:7]),
-                common[7],
-            )
-            for row in rows
-        ]
-        if not values:
+        if not rows:
             return []
+        self.env.cr.execute(SQL("SELECT %s", NOW))
+        (now,) = self.env.cr.fetchone()
+        due = now + timedelta(seconds=claimed or 0)
+        neutralized = self._is_neutralized()
+        common = {
+            "config_id": config.id,
+            "model": config.model_name,
+            "event": event,
+            "user_id": env.uid,
+            "lang": env.context.get("lang") or None,
+            "tz": env.context.get("tz") or None,
+            "company_id": env.company.id,
+            "transaction_key": key,
+            "attempt_count": 1 if claimed else 0,
+            "attempts_before": 0,
+            "is_claimed": bool(claimed),
+            "create_date": now,
+            "create_uid": SUPERUSER_ID,
+        }
+        values = []
+        for row in rows:
+            vals = row._get_vals()
+            if neutralized:
+                vals["state"] = "cancelled"
+                vals["last_error"] = self.env._("This database is a neutralized copy.")
+            vals["next_attempt_date"] = due if vals["state"] == "pending" else None
+            vals["uuid"] = row.uuid
+            values.append({**common, **vals})
         self.env.cr.execute(
             SQL(
-                """INSERT INTO bj_api_sync_delivery (
-                       uuid, method, url, destination, payload, headers, res_ids, res_id,
-                       record_ids, state, last_error, next_attempt_date, attempt_count,
-                       is_claimed, page_token, sync_date, create_date, create_uid,
-                       attempts_before, config_id, model, event, user_id,
-                       lang, tz, company_id, transaction_key)
-                   VALUES %s RETURNING id""",
-                SQL(", ").join(values),
-            )
+                "INSERT INTO bj_api_sync_delivery (%s) VALUES %s RETURNING id",
+                SQL(", ").join(map(SQL.identifier, values[0])),
+                SQL(", ").join(SQL("%s", tuple(vals.values())) for vals in values),
+            ),
+            log_exceptions=False,
         )
         return [row_id for (row_id,) in self.env.cr.fetchall()]
 
@@ -403,24 +400,15 @@ class BjApiSyncDelivery(models.Model):
     def _update_rows(self, env, event, rows):
         """Give rows that this transaction has made another payload: the last one wins."""
         for row in rows:
+            vals = {**row._get_vals(), "event": event, "user_id": env.uid}
+            assignments = [
+                SQL("%s = %s", SQL.identifier(name), value)
+                for name, value in vals.items()
+            ]
             self.env.cr.execute(
                 SQL(
-                    """UPDATE bj_api_sync_delivery
-                       SET url = %s, destination = %s, payload = %s, headers = %s,
-                           res_ids = %s, record_ids = %s::integer[], event = %s,
-                           state = CASE WHEN state = 'cancelled' THEN state ELSE %s END,
-                           last_error = %s, user_id = %s
-                       WHERE id = %s""",
-                    row.url,
-                    row.destination,
-                    row.payload,
-                    row.headers,
-                    f"[{', '.join(map(str, row.ids))}]",
-                    row.record_ids,
-                    event,
-                    "failed" if row.error else "pending",
-                    row.error or None,
-                    env.uid,
+                    "UPDATE bj_api_sync_delivery SET %s WHERE id = %s",
+                    SQL(", ").join(assignments),
                     row.id,
                 )
             )
@@ -439,6 +427,33 @@ class BjApiSyncDelivery(models.Model):
             [key, config.id],
         )
         return self.env.cr.fetchall()
+
+    @api.model
+    def _drop_unchanged(self, config, rows):
+        """Return the rows that say something else than the last one about their record."""
+        self.env.cr.execute(
+            """SELECT DISTINCT ON (res_id) res_id, state, url, payload
+               FROM bj_api_sync_delivery
+               WHERE config_id = %s AND res_id = ANY(%s)
+               ORDER BY res_id, id DESC""",
+            [config.id, [row.res_id for row in rows if row.res_id]],
+        )
+        last = {
+            res_id: (url, payload)
+            for res_id, state, url, payload in self.env.cr.fetchall()
+            if state in ("pending", "delivered")
+        }
+        return [row for row in rows if last.get(row.res_id) != (row.url, row.payload)]
+
+    @api.model
+    def _has_open_pull(self, config):
+        self.env.cr.execute(
+            """SELECT 1 FROM bj_api_sync_delivery
+               WHERE config_id = %s AND res_id IS NULL AND method = 'GET'
+                 AND state = 'pending' LIMIT 1""",
+            [config.id],
+        )
+        return bool(self.env.cr.fetchone())
 
     @api.model
     def _is_neutralized(self):
@@ -546,7 +561,8 @@ class BjApiSyncDelivery(models.Model):
             them is superseded itself
         """
         self.env.cr.execute(
-            """
+            SQL(
+                """
             SELECT d.id, e.id
             FROM bj_api_sync_delivery d
             JOIN bj_api_sync_delivery e
@@ -554,6 +570,7 @@ class BjApiSyncDelivery(models.Model):
              AND e.destination = d.destination
              AND e.config_id = d.config_id AND e.method = d.method
              AND e.state = 'pending' AND e.id < d.id
+             AND NOT %(in_flight)s
             WHERE d.id = ANY(%(ids)s)
             UNION ALL
             SELECT d.id, e.id
@@ -563,9 +580,12 @@ class BjApiSyncDelivery(models.Model):
              AND e.model = d.model AND e.destination = d.destination
              AND e.state = 'pending' AND e.id < d.id
              AND COALESCE(e.record_ids, ARRAY[e.res_id]) <@ d.record_ids
+             AND NOT %(in_flight)s
             WHERE d.id = ANY(%(ids)s) AND d.record_ids IS NOT NULL
             """,
-            {"ids": ids},
+                ids=ids,
+                in_flight=in_flight("e"),
+            )
         )
         pairs = self.env.cr.fetchall()
         if not pairs:
@@ -584,13 +604,7 @@ class BjApiSyncDelivery(models.Model):
     @api.model
     def _take(self, ids, superseded):
         """Count the attempt of locked rows, lease them, and return their claims."""
-        if superseded:
-            self.env.cr.execute(
-                """UPDATE bj_api_sync_delivery
-                   SET state = 'superseded', is_claimed = false, next_attempt_date = NULL
-                   WHERE id = ANY(%s)""",
-                [superseded],
-            )
+        self._supersede(superseded)
         columns = SQL(", ").join(SQL.identifier("d", name) for name in CLAIM_COLUMNS)
         self.env.cr.execute(
             SQL(
@@ -610,6 +624,16 @@ class BjApiSyncDelivery(models.Model):
         claims = [Claim(*row) for row in self.env.cr.fetchall()]
         order = {row_id: position for position, row_id in enumerate(ids)}
         return sorted(claims, key=lambda claim: order[claim.id])
+
+    @api.model
+    def _supersede(self, ids):
+        if ids:
+            self.env.cr.execute(
+                """UPDATE bj_api_sync_delivery
+                   SET state = 'superseded', is_claimed = false, next_attempt_date = NULL
+                   WHERE id = ANY(%s)""",
+                [ids],
+            )
 
     @api.model
     def _postpone(self, ids, seconds, error):
@@ -725,11 +749,22 @@ class BjApiLog(models.Model):
     @api.model
     def _record_attempts(self, settlements):
         """Write the log rows of many attempts with one statement."""
+        self.env.cr.execute(
+            "SELECT id FROM bj_api_sync_delivery WHERE id = ANY(%s)",
+            [[settlement.claim.id for settlement in settlements]],
+        )
+        found = {row_id for (row_id,) in self.env.cr.fetchall()}
+        redactors = {}
         rows = []
         for settlement in settlements:
             log = dict(settlement.log)
+            names = log.get("secret_headers", ())
+            if names not in redactors:
+                redactors[names] = self._get_redactor(names)
+            if settlement.claim.id not in found:  # deleted with its configuration
+                log.update(delivery_id=None, config_id=None)
             level = log.pop("level", "none")
-            row = self._prepare_row(level, log)
+            row = self._prepare_row(level, log, redactors[names])
             if row is not None:
                 rows.append(row)
         self._insert_many(rows)

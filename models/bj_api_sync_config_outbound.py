@@ -1,0 +1,537 @@
+import re
+import shlex
+import time
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.osv import expression
+from odoo.tools import SQL
+
+from ..tools import transport
+from ..tools import url as url_tools
+from ..tools.message import OutboundRequest
+from .bj_api_sync_delivery import commit_unless_testing
+
+CHUNK = 500  # records of a scheduled run between two commits
+PAUSE_ACTIVITY = "bj_api_sync.mail_activity_type_paused"
+
+
+class BjApiSyncConfig(models.Model):
+    _name = "bj.api.sync.config"
+    _inherit = ["bj.api.sync.config", "mail.activity.mixin"]
+
+    delivery_ids = fields.One2many(
+        "bj.api.sync.delivery", "config_id", string="Deliveries"
+    )
+    delivery_count = fields.Integer(compute="_compute_delivery_counts")
+    delivery_pending_count = fields.Integer(
+        string="Waiting", compute="_compute_delivery_counts"
+    )
+    delivery_failed_count = fields.Integer(
+        string="Failed", compute="_compute_delivery_counts"
+    )
+    is_paused = fields.Boolean(
+        string="Paused",
+        copy=False,
+        readonly=True,
+        help="Deliveries wait until the configuration is resumed.",
+    )
+    pause_reason = fields.Text(copy=False, readonly=True)
+    sync_position = fields.Integer(
+        copy=False, readonly=True, help="Last ID that an unfinished scheduled run sent."
+    )
+    sync_start_date = fields.Datetime(copy=False, readonly=True)
+    server_action_ids = fields.One2many(
+        "ir.actions.server", "bj_api_config_id", string="Triggers"
+    )
+    trigger_count = fields.Integer(compute="_compute_trigger_count")
+
+    @api.depends("delivery_ids.state")
+    def _compute_delivery_counts(self):
+        groups = self.env["bj.api.sync.delivery"]._read_group(
+            [("config_id", "in", self.ids)], ["config_id", "state"], ["__count"]
+        )
+        counts = {(config.id, state): count for config, state, count in groups}
+        for config in self:
+            config.delivery_pending_count = counts.get((config.id, "pending"), 0)
+            config.delivery_failed_count = counts.get((config.id, "failed"), 0)
+            config.delivery_count = sum(
+                count
+                for (config_id, _state), count in counts.items()
+                if config_id == config.id
+            )
+
+    @api.depends("server_action_ids")
+    def _compute_trigger_count(self):
+        for config in self:
+            config.trigger_count = len(config.sudo().server_action_ids)
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_triggers(self):
+        self.sudo().server_action_ids._delete_with_holders()
+
+    # -- buttons -----------------------------------------------------------------------
+
+    def action_open_deliveries(self):
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Deliveries"),
+            "res_model": "bj.api.sync.delivery",
+            "domain": [("config_id", "in", self.ids)],
+            "views": [(False, "list"), (False, "form")],
+        }
+
+    def action_open_triggers(self):
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Triggers"),
+            "res_model": "ir.actions.server",
+            "domain": [("bj_api_config_id", "in", self.ids)],
+            "views": [(False, "list"), (False, "form")],
+        }
+
+    def action_pause(self):
+        self.check_access("write")
+        self._pause(self.env._("Paused by %s.", self.env.user.name), tell=False)
+
+    def action_resume(self):
+        """Send what has waited meanwhile."""
+        self.check_access("write")
+        self._update_quietly(is_paused=False, pause_reason=None)
+        self._close_activity(PAUSE_ACTIVITY)
+        self.env["bj.api.sync.outbound"]._wake_senders()
+
+    def action_run_now(self):
+        """Do now what a scheduled run does: send what matches, or pull."""
+        self.ensure_one()
+        self.check_access("write")
+        self._check_is_out()
+        count = self.sudo()._run_schedule()
+        return self._notify(
+            self.env._("The pull has begun.")
+            if self.http_method_ids.name == "GET"
+            else self.env._("%s records will be sent.", count)
+        )
+
+    def action_test_connection(self):
+        """Make a real request and say in words how it went."""
+        self.ensure_one()
+        self.check_access("write")
+        found = self._test_connection()
+        return self._notify(
+            found["message"],
+            title=found["title"],
+            kind="success" if found["ok"] else "danger",
+            sticky=True,
+        )
+
+    def action_create_rule(self):
+        """Create an automation rule that sends each record that is saved or deleted."""
+        self.ensure_one()
+        self.check_access("write")
+        self._check_is_out()
+        is_delete = self.http_method_ids.name == "DELETE"
+        fields_read = {
+            (line.field_path or "").split(".")[0] for line in self.line_ids
+        } - {"", "id"}
+        # Without trigger fields a rule fires for every recomputation of the record.
+        triggers = (
+            self.env["ir.model.fields"]
+            .sudo()
+            .search(
+                [("model", "=", self.model_name), ("name", "in", list(fields_read))]
+            )
+        )
+        rule = (
+            self.env["base.automation"]
+            .sudo()
+            .create(
+                {
+                    "name": self.name,
+                    "model_id": self.model_id.id,
+                    "trigger": "on_unlink" if is_delete else "on_create_or_write",
+                    "trigger_field_ids": [] if is_delete else [(6, 0, triggers.ids)],
+                    "action_server_ids": [
+                        (
+                            0,
+                            0,
+                            {
+                                **self._prepare_server_action(),
+                                "usage": "base_automation",
+                            },
+                        )
+                    ],
+                }
+            )
+        )
+        return self._open(rule)
+
+    def action_create_cron(self):
+        """Create a scheduled action that sends, or pulls, once a day."""
+        self.ensure_one()
+        self.check_access("write")
+        self._check_is_out()
+        cron = (
+            self.env["ir.cron"]
+            .sudo()
+            .create(
+                {
+                    **self._prepare_server_action(),
+                    "interval_number": 1,
+                    "interval_type": "days",
+                    "user_id": self.env.uid,
+                }
+            )
+        )
+        return self._open(cron)
+
+    def action_create_server_action(self):
+        """Put "Send" into the Action menu of the model's records."""
+        self.ensure_one()
+        self.check_access("write")
+        self._check_is_out()
+        action = (
+            self.env["ir.actions.server"].sudo().create(self._prepare_server_action())
+        )
+        action.create_action()
+        return self._open(action)
+
+    def _prepare_server_action(self):
+        return {
+            "name": self.env._("Send: %s", self.name)
+            if self.http_method_ids.name != "GET"
+            else self.env._("Pull: %s", self.name),
+            "model_id": self.model_id.id,
+            "state": "bj_api_sync",
+            "bj_api_config_id": self.id,
+        }
+
+    def _open(self, record):
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": record._name,
+            "res_id": record.id,
+            "views": [(False, "form")],
+        }
+
+    def _notify(self, message, title=None, kind="success", sticky=False):
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "title": title or self.name,
+                "message": message,
+                "type": kind,
+                "sticky": sticky,
+            },
+        }
+
+    def _check_is_out(self):
+        for config in self:
+            if config.request_type != "out":
+                raise UserError(
+                    self.env._(
+                        "%s serves calls and sends nothing: this is for configurations "
+                        "whose Request Type is Out.",
+                        config.name,
+                    )
+                )
+
+    # -- synchronous send --------------------------------------------------------------
+
+    @api.model
+    def _make_outbound_http_request(
+        self, record_ids=None, config_id_ref=None, timeout=None
+    ):
+        """Send records now and return the answer, for scripts.
+
+        Network and HTTP failures do not raise: they are logged, and sent again by the
+        queue if that may help.
+
+        :param record_ids: recordset of any number, id or list of ids; none for a GET
+        :param config_id_ref: configuration, its id or its XML id; ``self`` if not given
+        :param timeout: seconds, or a pair for connecting and reading
+        :return: :class:`~.bj_api_sync_outbound.OutboundResult`, for the last request
+        :raise UserError: the configuration or the records do not fit
+        """
+        config = self._resolve_config(config_id_ref)
+        config._check_is_out()
+        model = self.env[config.model_name]
+        if record_ids is None or record_ids is False:
+            records = model
+        elif isinstance(record_ids, models.BaseModel):
+            records = record_ids
+        else:
+            ids = [record_ids] if isinstance(record_ids, int) else list(record_ids)
+            records = model.browse(ids)
+        return self.env["bj.api.sync.sender"]._send_now(config, records, timeout)
+
+    def _resolve_config(self, reference):
+        if not reference:
+            config = self
+        elif isinstance(reference, models.BaseModel):
+            config = reference
+        elif isinstance(reference, str) and not reference.isdigit():
+            config = self.env.ref(reference, raise_if_not_found=False)
+        else:
+            config = self.browse(int(reference)).sudo().exists()
+        if not config or config._name != self._name or len(config) != 1:
+            raise UserError(
+                self.env._(
+                    "Which API configuration is meant? %(reference)s is not exactly one.",
+                    reference=reference or self,
+                )
+            )
+        return config
+
+    # -- schedule ----------------------------------------------------------------------
+
+    def _run_schedule(self, seconds=20):
+        """Send what the Filter Domain matches and what has changed since the last run.
+
+        A run that does not end within ``seconds`` goes on in the next call, after the
+        last record it has sent; a scheduled action is called again at once.
+
+        :return: number of records
+        """
+        self.ensure_one()
+        outbound = self.env["bj.api.sync.outbound"]
+        if not self.active:
+            return 0
+        if self.http_method_ids.name == "GET":
+            outbound._enqueue_pull(self)
+            return 0
+        is_cron = bool(self.env.context.get("cron_id"))
+        start = time.monotonic()
+        if not self.sync_start_date:
+            self._update_quietly(sync_start_date=self._get_watermark(), sync_position=0)
+        domain = self._get_schedule_domain()
+        model = self.env[self.model_name].sudo()
+        only_changed = self.sync_scope == "modified"
+        count = 0
+        while True:
+            records = model.search(
+                [*domain, ("id", ">", self.sync_position)], order="id", limit=CHUNK
+            )
+            outbound._enqueue(self, records, "schedule", skip_unchanged=only_changed)
+            count += len(records)
+            if len(records) < CHUNK:
+                break
+            self._update_quietly(sync_position=records[-1].id)
+            if not is_cron:
+                continue
+            commit_unless_testing(self.env.cr)
+            self.env.invalidate_all()
+            if time.monotonic() - start > seconds:
+                self.env["ir.cron"].browse(self.env.context["cron_id"])._trigger()
+                return count
+        self._update_quietly(
+            last_sync_date=self.sync_start_date, sync_start_date=None, sync_position=0
+        )
+        return count
+
+    def _get_schedule_domain(self):
+        domain = self.env["bj.api.sync.script"]._eval_domain(self, self.env.user)
+        fields_known = self.env[self.model_name]._fields
+        if (
+            self.sync_scope == "modified"
+            and self.last_sync_date
+            and "write_date" in fields_known
+        ):
+            return expression.AND([domain, [("write_date", ">=", self.last_sync_date)]])
+        return domain
+
+    def _get_watermark(self):
+        """Return the moment before which everything written is visible to us.
+
+        ``write_date`` is when a transaction began. One that is still running now will
+        commit changes that look older than this run, so the next run begins with the
+        oldest transaction of today.
+        """
+        self.env.cr.execute(
+            """SELECT GREATEST(
+                   timezone('UTC', LEAST(now(), min(xact_start))),
+                   timezone('UTC', now()) - interval '1 day')
+               FROM pg_stat_activity WHERE datname = current_database()"""
+        )
+        return self.env.cr.fetchone()[0]
+
+    def _update_quietly(self, **vals):
+        """Write columns that no mapping depends on, without dropping compiled plans."""
+        self.env.cr.execute(
+            SQL(
+                "UPDATE bj_api_sync_config SET %s WHERE id IN %s",
+                SQL(", ").join(
+                    SQL("%s = %s", SQL.identifier(name), value)
+                    for name, value in vals.items()
+                ),
+                tuple(self.ids) or (0,),
+            )
+        )
+        self.invalidate_recordset(list(vals), flush=False)
+
+    # -- pause -------------------------------------------------------------------------
+
+    def _pause(self, reason, tell=True):
+        self._update_quietly(is_paused=True, pause_reason=reason)
+        if tell:
+            for config in self:
+                config._open_activity(
+                    PAUSE_ACTIVITY,
+                    self.env._("%s is paused", config.name),
+                    self.env._(
+                        "The other side answered that the address is gone for good, so "
+                        "nothing is sent until the configuration is resumed: %s",
+                        reason,
+                    ),
+                )
+
+    def _open_activity(self, activity_type, summary, note):
+        """Give each administrator an activity, unless there is one already."""
+        config_sudo = self.sudo().exists()
+        if not config_sudo or config_sudo.activity_search([activity_type]):
+            return
+        users = self.env.ref("base.group_system").sudo().users
+        for user in users.filtered(lambda user: user.active and not user.share):
+            config_sudo.with_context(mail_activity_quick_update=True).activity_schedule(
+                activity_type, summary=summary, note=note, user_id=user.id
+            )
+
+    def _close_activity(self, activity_type):
+        self.sudo().exists().activity_unlink([activity_type])
+
+    # -- preview and test --------------------------------------------------------------
+
+    def _preview_outbound(self, record):
+        """Return what would be sent for a record, as values that JSON can hold.
+
+        :return: ``{"method", "url", "headers", "payload", "error", "curl"}``; secret
+            headers are masked
+        """
+        self.ensure_one()
+        self._check_is_out()
+        config = self.sudo()
+        outbound = self.env["bj.api.sync.outbound"].sudo()
+        rows = outbound._build_rows(config, record.with_env(outbound.env))
+        if not rows:
+            return {"error": self.env._("Nothing is sent for this record.")}
+        row = rows[0]
+        target = outbound._get_target(config)
+        claim = outbound._make_claim(config, row, "manual", 0)
+        request = outbound._prepare_request(claim, target)
+        redactor, _limit = self.env["bj.api.log"]._get_redactor(target.secret_headers)
+        headers = redactor.headers(request.headers)
+        return {
+            "method": request.method,
+            "url": request.url,
+            "headers": headers,
+            "payload": row.payload or "",
+            "error": row.error,
+            "curl": to_curl(request.method, request.url, headers, row.payload),
+        }
+
+    def _test_connection(self):
+        """Make a real request without a body (HEAD, else OPTIONS, else GET).
+
+        :return: what ``transport.probe`` gives, with ``title`` and ``message``
+        """
+        self.ensure_one()
+        self._check_is_out()
+        outbound = self.env["bj.api.sync.outbound"].sudo()
+        if self.env["bj.api.sync.delivery"]._is_neutralized():
+            raise UserError(self.env._("This database is a neutralized copy."))
+        target = outbound._get_target(self)
+        request = OutboundRequest(
+            "HEAD",
+            self._get_sample_url(),
+            target.headers,
+            connect_timeout=target.connect_timeout,
+            read_timeout=target.read_timeout,
+            total_timeout=target.total_timeout,
+            verify_tls=target.verify_tls,
+            blocked_networks=target.blocked_networks,
+        )
+        found = transport.probe(request)
+        lines = [
+            f"{'✓' if step['ok'] else '✗'} {step['name']}: {step['detail']} ({step['ms']:g} ms)"
+            for step in found["steps"]
+        ]
+        advice = self._get_advice(found)
+        if advice:
+            lines.append(advice)
+        found["title"] = (
+            self.env._("%s can be reached", request.url)
+            if found["ok"]
+            else self.env._("%s cannot be used", request.url)
+        )
+        found["message"] = "\n".join(lines)
+        self.env["bj.api.log"]._record(
+            self.log_level,
+            {
+                "name": "Test Connection",
+                "config_id": self.id,
+                "company_id": self.company_id.id,
+                "direction": "out",
+                "status": "success" if found["ok"] else "error",
+                "method": found["method"],
+                "url": request.url,
+                "request_headers": request.headers,
+                "response_headers": found["headers"],
+                "response_code": found["status"],
+                "error_message": found["error"],
+                "duration": found["ms"] / 1000,
+                "user_id": self.env.uid,
+                "action": "test",
+                "secret_headers": target.secret_headers,
+            },
+        )
+        return found
+
+    def _get_sample_url(self):
+        """Return the URL with placeholders filled from any record that would be sent."""
+        if not url_tools.placeholders(self.url):
+            return self.url
+        domain = self.env["bj.api.sync.script"]._eval_domain(self, self.env.user)
+        record = self.env[self.model_name].sudo().search(domain, limit=1)
+        rows = self.env["bj.api.sync.outbound"].sudo()._build_rows(self.sudo(), record)
+        if rows and not rows[0].error:
+            return rows[0].url
+        return re.sub(r"\{[^{}/?#\s]+\}", "1", self.url)
+
+    def _get_advice(self, found):
+        """Return what to do about the outcome of a test, ``""`` when it is fine."""
+        status = found["status"]
+        if status in (401, 403):
+            return self.env._(
+                "The other side refuses the credentials: check Authorization and Headers."
+            )
+        if status == 404:
+            return self.env._(
+                "The host answers, but not under this path: check the Request URL."
+            )
+        if status and 300 <= status < 400:
+            return self.env._(
+                "It leads to %s: make that the Request URL if it is right.",
+                found["headers"].get("location", "?"),
+            )
+        if status in (405, 501):
+            return self.env._(
+                "The host answers, but knows none of HEAD, OPTIONS and GET here. That is "
+                "fine for an address that only takes %s.",
+                self.http_method_ids.name,
+            )
+        if status and status >= 500:
+            return self.env._(
+                "The other side has a problem of its own: ask its operator."
+            )
+        return ""
+
+
+def to_curl(method, url, headers, body):
+    """Return a command line that sends the same."""
+    parts = ["curl", "-X", method, shlex.quote(url)]
+    for name, value in headers.items():
+        parts += ["-H", shlex.quote(f"{name}: {value}")]
+    if body:
+        parts += ["--data-binary", shlex.quote(body)]
+    return " ".join(parts)

@@ -1,0 +1,879 @@
+import base64
+import json
+import logging
+import re
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import psycopg2
+from odoo import SUPERUSER_ID, api, models
+from odoo.exceptions import UserError
+from odoo.modules.module import get_manifest
+
+from ..exceptions import ApiError
+from ..tools import mapping, payload, retry, signature, transport
+from ..tools import url as url_tools
+from ..tools.message import Call, OutboundRequest
+from .bj_api_sync_config import split_list
+from .bj_api_sync_delivery import (
+    METHODS,
+    TRICKLE_SECONDS,
+    Claim,
+    Row,
+    Settlement,
+)
+from .bj_api_sync_script import NOTHING
+
+_logger = logging.getLogger("bj.api.outbound")
+
+TRIGGERS = "bj_api_sync.triggers"
+TRANSACTION = "bj_api_sync.transaction"
+MAX_SNIPPET = 300  # characters of an answer in an error message
+MAX_PULL_BYTES = 10 * 1024 * 1024
+
+# What an administrator does about a status that is final.
+ADVICE = {
+    400: "Check the payload against what the other side expects.",
+    401: "Check the Authorization of the configuration.",
+    403: "Check the rights of the credentials on the other side.",
+    404: "Check the Request URL.",
+    405: "Check the HTTP method of the configuration.",
+    409: "The other side reports a conflict with what it has.",
+    410: "The address is gone for good; the configuration has been paused.",
+    413: "Send fewer or smaller records: lower Page Size.",
+    415: "Check the Content Type of the configuration.",
+    422: "Check the payload against what the other side expects.",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What sending needs of an Out configuration, with secrets in clear: never logged,
+    never cached beyond a pass."""
+
+    config_id: int
+    name: str
+    model: str
+    method: str
+    headers: dict
+    secret_headers: tuple
+    content_type: str
+    signing_secrets: tuple
+    connect_timeout: int
+    read_timeout: int
+    max_attempts: int
+    verify_tls: bool
+    log_level: str
+    blocked_networks: tuple
+    max_response_bytes: int
+    handles_answer: bool
+
+    @property
+    def total_timeout(self):
+        """Seconds of one attempt in all; a read timeout is per chunk."""
+        return self.connect_timeout + self.read_timeout + TRICKLE_SECONDS
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """Who and when of a record that is to be sent; equal ones are read as a batch."""
+
+    event: str
+    uid: int
+    lang: str | None
+    tz: str | None
+    company_ids: tuple
+
+    def _get_env(self, cr):
+        context = {"lang": self.lang, "tz": self.tz}
+        if self.company_ids:
+            context["allowed_company_ids"] = list(self.company_ids)
+        return api.Environment(cr, self.uid, context, su=True)
+
+
+class OutboundResult(dict):
+    """What :meth:`_make_outbound_http_request` answers: a mapping and a response.
+
+    Keys: ``success``, ``status_code``, ``message``, ``data`` (parsed JSON, else text),
+    ``delivery_ids``. False in a condition unless it was a success, like the response of
+    ``requests``.
+    """
+
+    def __init__(self, response=None, **values):
+        super().__init__(values)
+        self._response = response
+
+    def __bool__(self):
+        return bool(self["success"])
+
+    @property
+    def status_code(self):
+        return self["status_code"]
+
+    @property
+    def ok(self):
+        return bool(self["success"])
+
+    @property
+    def text(self):
+        return self._response.text if self._response else ""
+
+    @property
+    def headers(self):
+        return self._response.headers if self._response else {}
+
+    def json(self):
+        """Return the parsed answer; raise ``ValueError`` for anything but JSON."""
+        return json.loads(self.text)
+
+
+class BjApiSyncOutbound(models.AbstractModel):
+    """Records to deliveries, and one attempt from its request to what its answer means.
+
+    Triggers are gathered and written at the next flush of the transaction: at its end,
+    and before and after each of its savepoints. So records that fire one by one, or
+    several times, are read as one batch with their last values, and what is rolled back
+    is not sent: Odoo drops what was gathered with the savepoint, PostgreSQL the rows.
+    """
+
+    _name = "bj.api.sync.outbound"
+    _description = "API Outbound"
+
+    # -- triggers ----------------------------------------------------------------------
+
+    @api.model
+    def _trigger(self, config, records, event):
+        """Have records sent by an Out configuration once this transaction is committed.
+
+        :param str event: ``create``, ``write``, ``unlink`` or ``manual``
+        """
+        config_sudo = config.sudo()
+        self._check_records(config_sudo, records)
+        if not config_sudo.active or not records:
+            return
+        method = config_sudo.http_method_ids.name
+        if event == "unlink" or method == "GET":
+            # The record is about to go, so all that is known of it is written now, what
+            # was triggered before first.
+            self._flush_triggers()
+            if method == "GET":
+                self._enqueue_pull(config, records)
+            else:
+                self._enqueue(config, records, event)
+            return
+        trigger = self._get_trigger(event)
+        gathered = self.env.cr.precommit.data.get(TRIGGERS)
+        if gathered is None:
+            gathered = self.env.cr.precommit.data[TRIGGERS] = {}
+            env = api.Environment(self.env.cr, SUPERUSER_ID, {})
+            self.env.cr.precommit.add(env[self._name]._flush_triggers)
+        for record_id in records.ids:
+            key = (config.id, record_id)
+            known = gathered.get(key)
+            # What began as a creation stays one, whatever is written to it afterwards.
+            gathered[key] = (
+                replace(trigger, event="create")
+                if known and known.event == "create"
+                else trigger
+            )
+
+    @api.model
+    def _get_trigger(self, event):
+        return Trigger(
+            event,
+            self.env.uid,
+            self.env.context.get("lang"),
+            self.env.context.get("tz") or self.env.user.tz or None,
+            tuple(self.env.companies.ids),
+        )
+
+    @api.model
+    def _flush_triggers(self):
+        """Write the deliveries that were triggered since the last flush."""
+        gathered = self.env.cr.precommit.data.pop(TRIGGERS, None)
+        if not gathered:
+            return
+        groups = {}
+        for (config_id, record_id), trigger in gathered.items():
+            groups.setdefault((config_id, trigger), []).append(record_id)
+        configs = self.env["bj.api.sync.config"].sudo()
+        # A record is created on the other side before it is updated there.
+        ranks = {
+            config_id: METHODS.index(configs.browse(config_id).http_method_ids.name)
+            for config_id, _trigger in groups
+        }
+        for (config_id, trigger), record_ids in sorted(
+            groups.items(), key=lambda group: ranks[group[0][0]]
+        ):
+            env = trigger._get_env(self.env.cr)
+            config = configs.browse(config_id).with_env(env)
+            records = env[config.model_name].browse(record_ids).exists()
+            env[self._name]._enqueue(config, records, trigger.event)
+
+    @api.model
+    def _check_records(self, config_sudo, records):
+        if config_sudo.request_type != "out":
+            raise UserError(
+                self.env._(
+                    "%(config)s serves calls and sends nothing: choose a configuration "
+                    "whose Request Type is Out.",
+                    config=config_sudo.name,
+                )
+            )
+        if records._name != config_sudo.model_name:
+            raise UserError(
+                self.env._(
+                    "%(config)s sends %(expected)s, not %(got)s.",
+                    config=config_sudo.name,
+                    expected=config_sudo.model_name,
+                    got=records._name,
+                )
+            )
+
+    # -- outbox ------------------------------------------------------------------------
+
+    @api.model
+    def _enqueue(self, config, records, event, *, skip_unchanged=False):
+        """Write deliveries for records in this transaction, and wake the senders.
+
+        Records that this transaction has enqueued already get another payload instead of
+        another delivery.
+
+        :param bool skip_unchanged: leave out records whose last delivery has the very
+            same payload
+        :return: the deliveries
+        """
+        self = self.sudo()
+        deliveries = self.env["bj.api.sync.delivery"]
+        config = config.with_env(self.env)
+        records = self._filter_records(config, records.with_env(self.env))
+        if not records:
+            return deliveries
+        key, is_known = self._get_transaction_key()
+        own = deliveries._get_own_rows(config, key) if is_known else []
+        if self._is_batched(config):
+            rows = self._build_batches(config, records, own)
+        else:
+            by_record = {ids[0]: row_id for row_id, ids in own if len(ids) == 1}
+            rows = self._build_rows(config, records)
+            for row in rows:
+                row.id = by_record.get(row.res_id, 0)
+        if skip_unchanged:
+            rows = deliveries._drop_unchanged(config, rows)
+        deliveries._update_rows(self.env, event, [row for row in rows if row.id])
+        new = [row for row in rows if not row.id]
+        ids = deliveries._insert_rows(config, self.env, event, new, key=key)
+        if ids:
+            self._wake_senders()
+        return deliveries.browse([*(row.id for row in rows if row.id), *ids])
+
+    @api.model
+    def _get_transaction_key(self):
+        """Return the secret name of this transaction, and whether it was used before.
+
+        Kept where a savepoint's rollback does not forget it. Not the number of the
+        transaction, which begins anew when a database is restored elsewhere.
+        """
+        data = self.env.cr.postcommit.data
+        is_known = TRANSACTION in data
+        return data.setdefault(TRANSACTION, uuid.uuid4().hex), is_known
+
+    @api.model
+    def _filter_records(self, config, records):
+        """Return the records that the Filter Domain lets through."""
+        domain = self.env["bj.api.sync.script"]._eval_domain(config, self.env.user)
+        if not domain:
+            return records
+        found = records.filtered_domain(domain)
+        if len(found) < len(records):
+            _logger.debug(
+                "Configuration %s: %s of %s records are outside the Filter Domain",
+                config.id,
+                len(records) - len(found),
+                len(records),
+            )
+        return found
+
+    @api.model
+    def _is_batched(self, config):
+        # A form has no way to hold several records.
+        return (
+            config.is_paginated
+            and config.content_type == "json"
+            and config.http_method_ids.name != "GET"
+        )
+
+    @api.model
+    def _build_batches(self, config, records, own):
+        """Return the rows for records in batches; see :meth:`_build_rows`.
+
+        Rows of this transaction that hold one of the records are built anew with all of
+        theirs, and the last one takes more until it is full.
+        """
+        rows = []
+        waiting = dict.fromkeys(records.ids)
+        for row_id, ids in own:
+            is_last = row_id == own[-1][0]
+            if not (
+                set(ids) & set(waiting) or (is_last and len(ids) < config.page_size)
+            ):
+                continue
+            room = config.page_size - len(ids)
+            more = (
+                [i for i in waiting if i not in ids][: max(room, 0)] if is_last else []
+            )
+            for record_id in (*ids, *more):
+                waiting.pop(record_id, None)
+            members = records.browse([*ids, *more]).exists()
+            built = self._build_rows(config, members)
+            if built:
+                built[0].id = row_id
+            rows += built
+        return rows + self._build_rows(config, records.browse(list(waiting)))
+
+    @api.model
+    def _build_rows(self, config, records):
+        """Return a row per record, or per batch of records to one URL.
+
+        What a mapping, script or placeholder does wrong is put down in the row, which
+        then is a failed delivery: the save that triggered it goes on.
+
+        :return: list of :class:`~.bj_api_sync_delivery.Row`
+        """
+        if not records:
+            return []
+        plan = self.env["bj.api.sync.config"]._get_plan(config.id)
+        call = Call(config.id, "out", config.http_method_ids.name)
+        self.env.flush_all()
+        try:
+            # No flush on the way out: it would run the transaction's other hooks early,
+            # and a rollback would drop them.
+            with self.env.cr.savepoint(flush=False):
+                rows = self._build_rows_of(config, plan, records, call)
+                self.env.flush_all()
+                return rows
+        except psycopg2.OperationalError:
+            raise
+        except Exception as error:
+            self.env.transaction.clear()
+            if len(records) > 1:
+                rows = []
+                for record in records:
+                    rows += self._build_rows(config, record)
+                return rows
+            _logger.warning(
+                "Configuration %s: no payload for %s", config.id, records, exc_info=True
+            )
+            return [
+                Row(
+                    call.method,
+                    config.url,
+                    get_destination(config.url),
+                    res_id=records.id,
+                    error=describe(error),
+                )
+            ]
+
+    @api.model
+    def _build_rows_of(self, config, plan, records, call):
+        reader = self.env["bj.api.sync.reader"]
+        payloads = reader._read_payloads(plan, records, call)
+        if not self._is_batched(config):
+            return [
+                self._build_row(config, record, data, call)
+                for record, data in zip(records, payloads, strict=True)
+            ]
+        by_url = {}
+        for record, data in zip(records, payloads, strict=True):
+            url = url_tools.expand(config.url, self._get_url_values(record, data))
+            by_url.setdefault(url, []).append((record.id, data))
+        rows = []
+        for members in by_url.values():
+            for start in range(0, len(members), config.page_size):
+                chunk = members[start : start + config.page_size]
+                batch = records.browse([record_id for record_id, _data in chunk])
+                data = [data for _record_id, data in chunk]
+                row = self._build_row(config, batch, data, call)
+                row.record_ids = batch.ids
+                row.res_id = None
+                rows.append(row)
+        return rows
+
+    @api.model
+    def _build_row(self, config, records, data, call):
+        """Return the row of one request: ``data`` is an object, or a list for a batch."""
+        if call.method == "GET":
+            return self._build_pull_row(config, record=records, data=data)
+        first = data[0] if isinstance(data, list) else data
+        url_values = self._get_url_values(records[:1], first)
+        params = self._get_params(config)
+        headers = {
+            h.name: h.value_clear or "" for h in config.header_ids if not h.is_secret
+        }
+        given = dict(headers)
+        script = config.request_script
+        if script:
+            data, headers, params = self._run_request_script(
+                config, records, data, headers, params, call
+            )
+            if isinstance(data, dict):
+                url_values = {**url_values, **data}
+        url = self._expand_url(config.url, params, url_values)
+        changed = {
+            name: text for name, text in headers.items() if given.get(name) != text
+        }
+        changed.update({name: None for name in given if name not in headers})
+        return Row(
+            call.method,
+            url,
+            get_destination(url),
+            self._dump(config, data, call.method),
+            self.env["bj.api.sync.secret"]._encrypt(json.dumps(changed))
+            if changed
+            else None,
+            res_id=records.id if len(records) == 1 else None,
+        )
+
+    @api.model
+    def _get_url_values(self, record, data):
+        # The identifier is what a URL needs most, so the Odoo id is there without a line.
+        return {"id": record.id, **(data if isinstance(data, dict) else {})}
+
+    @api.model
+    def _get_params(self, config):
+        """Return ``{name: value or list of values}`` of the Parameters."""
+        params = {}
+        for param in config.param_ids:
+            if param.name in params:
+                known = params[param.name]
+                known = known if isinstance(known, list) else [known]
+                params[param.name] = [*known, param.value or ""]
+            else:
+                params[param.name] = param.value or ""
+        return params
+
+    @api.model
+    def _expand_url(self, template, params, values):
+        """Return the URL with placeholders filled and parameters added."""
+        pairs = [
+            (
+                name,
+                url_tools.expand(text, values, query=True)
+                if isinstance(text, str)
+                else text,
+            )
+            for name, value in params.items()
+            for text in (value if isinstance(value, list) else [value])
+        ]
+        return url_tools.with_params(url_tools.expand(template, values), pairs)
+
+    @api.model
+    def _run_request_script(self, config, records, data, headers, params, call):
+        script = self.env["bj.api.sync.script"]
+        context = script._context(
+            config,
+            direction="out",
+            records=records,
+            request_data=data,
+            params=params,
+            headers=headers,
+            method=call.method,
+        )
+        value = script._run(
+            config.request_script,
+            "execute",
+            context,
+            name=self.env._("Request Script"),
+        )
+        data = context["request_data"] if value is NOTHING else value
+        return data, context["headers"], context["params"]
+
+    @api.model
+    def _dump(self, config, data, method):
+        """Return the body as text, ``None`` for a request without one."""
+        if method == "GET":
+            return None
+        if method == "DELETE" and isinstance(data, dict):
+            # Servers may refuse the body of a DELETE, so what the URL says already is
+            # not said again.
+            keys = {key.split(".")[0] for key in url_tools.placeholders(config.url)}
+            if keys and not set(data) - keys:
+                return None
+        if config.content_type == "form":
+            return payload.dumps_form(data).decode()
+        return payload.dumps(data).decode()
+
+    @api.model
+    def _wake_senders(self):
+        """Have the sender start when this transaction is committed; once is enough."""
+        data = self.env.cr.postcommit.data
+        trigger = (
+            self.env["ir.cron.trigger"].sudo().browse(data.get("bj_api_sync.wake", ()))
+        )
+        if trigger.exists():  # a savepoint's rollback may have taken it along
+            return
+        cron = self.env.ref("bj_api_sync.ir_cron_send", raise_if_not_found=False)
+        if cron:
+            data["bj_api_sync.wake"] = cron.sudo()._trigger().ids
+
+    @api.model
+    def _make_claim(self, config, row, event, row_id):
+        """Return the claim of a row that is sent at once by who makes it."""
+        return Claim(
+            id=row_id,
+            uuid=row.uuid,
+            config_id=config.id,
+            destination=row.destination,
+            model=config.model_name,
+            res_ids=row.ids,
+            event=event,
+            method=row.method,
+            url=row.url,
+            payload=row.payload,
+            headers=row.headers,
+            attempt_count=1,
+            attempts_before=0,
+            last_status_code=None,
+            user_id=self.env.uid,
+            lang=self.env.context.get("lang"),
+            tz=self.env.context.get("tz"),
+            company_id=self.env.company.id,
+            page_token=row.page_token,
+            sync_date=row.sync_date,
+        )
+
+    # -- one attempt -------------------------------------------------------------------
+
+    @api.model
+    def _get_target(self, config):
+        """Return what sending needs of a configuration.
+
+        :raise UserError: a secret cannot be read with the keys of this installation
+        """
+        config = config.sudo()
+        parameters = self.env["ir.config_parameter"].sudo()
+        networks = parameters.get_param("bj_api_sync.blocked_networks")
+        method = config.http_method_ids.name
+        headers = {
+            "User-Agent": f"bj_api_sync/{get_manifest('bj_api_sync')['version']}",
+            "Accept": "application/json",
+        }
+        for header in config.header_ids:
+            merge(headers, {header.name: header._get_value()})
+        if config.auth_type == "basic":
+            login = f"{config.auth_login or ''}:{config._get_secret('auth_password')}"
+            merge(headers, {"Authorization": f"Basic {b64(login)}"})
+        elif config.auth_type == "bearer":
+            token = config._get_secret("bearer_token")
+            if token:
+                # A stored token may start with the word; it is never said twice.
+                token = re.sub(r"^\s*bearer\s+", "", token, flags=re.IGNORECASE)
+                merge(headers, {"Authorization": f"Bearer {token.strip()}"})
+        return Target(
+            config_id=config.id,
+            name=config.name,
+            model=config.model_name,
+            method=method,
+            headers=headers,
+            secret_headers=tuple(config._get_secret_header_names()),
+            content_type={
+                "json": "application/json",
+                "form": "application/x-www-form-urlencoded",
+            }[config.content_type],
+            signing_secrets=tuple(config._get_secret("signing_secret").split()),
+            connect_timeout=config.connect_timeout,
+            read_timeout=config.read_timeout,
+            max_attempts=config.max_attempts,
+            verify_tls=config.verify_tls,
+            log_level=config.log_level,
+            blocked_networks=split_list(networks)
+            if networks
+            else transport.DEFAULT_BLOCKED,
+            max_response_bytes=MAX_PULL_BYTES if method == "GET" else 1024 * 1024,
+            handles_answer=bool(
+                config.response_script or config.response_field_path or method == "GET"
+            ),
+        )
+
+    @api.model
+    def _prepare_request(self, claim, target, timeouts=None):
+        """Return the :class:`OutboundRequest` of one attempt, signed over its bytes.
+
+        Precedence of headers: what the sender needs to say, then what a script has set,
+        then Authorization, then the Headers of the configuration, then defaults.
+
+        :param timeouts: ``(connect, read)`` seconds instead of the configuration's
+        """
+        body = claim.body
+        headers = {}
+        if body:
+            headers["Content-Type"] = target.content_type
+        merge(headers, target.headers)
+        if claim.headers:
+            changed = json.loads(self.env["bj.api.sync.secret"]._decrypt(claim.headers))
+            merge(headers, changed)
+        merge(
+            headers,
+            {
+                "X-Request-ID": get_request_id(claim),
+                "Idempotency-Key": claim.uuid,
+            },
+        )
+        if target.signing_secrets:
+            now = datetime.now(timezone.utc).timestamp()
+            secrets = target.signing_secrets
+            merge(headers, signature.headers(secrets, claim.uuid, now, body))
+        connect, read = timeouts or (target.connect_timeout, target.read_timeout)
+        return OutboundRequest(
+            method=claim.method,
+            url=claim.url,
+            headers=headers,
+            body=body,
+            connect_timeout=connect,
+            read_timeout=read,
+            total_timeout=connect + read + TRICKLE_SECONDS,
+            verify_tls=target.verify_tls,
+            blocked_networks=target.blocked_networks,
+            max_response_bytes=target.max_response_bytes,
+        )
+
+    @api.model
+    def _judge(self, claim, target, request, response):
+        """Return what an answer means for its delivery, as a :class:`Settlement`."""
+        attempt_409 = 2 if claim.last_status_code == 409 else 1
+        verdict = retry.classify(response.status, response.error_kind, attempt_409)
+        tries = claim.attempt_count - claim.attempts_before
+        state, delay, error = "delivered", 0.0, ""
+        if verdict != retry.DELIVERED:
+            error = self._explain(response)
+            state = "failed"
+            if verdict == retry.RETRY and tries < target.max_attempts:
+                state = "pending"
+                delay = retry.delay(
+                    tries,
+                    response.status,
+                    response.error_kind,
+                    get_retry_after(response),
+                )
+        return Settlement(
+            claim,
+            state,
+            response.status,
+            error,
+            delay,
+            self._prepare_log(claim, target, request, response, error),
+        )
+
+    @api.model
+    def _explain(self, response):
+        """Return a sentence for an attempt that failed: what happened, what to do."""
+        if response.status is None:
+            return response.error
+        parts = [f"HTTP {response.status} {get_phrase(response.status)}."]
+        if 300 <= response.status < 400:
+            location = response.headers.get("location", "")
+            parts.append(
+                f"Redirects are not followed; it leads to {location}. If that is right, "
+                "make it the Request URL."
+            )
+        elif response.status in ADVICE:
+            parts.append(ADVICE[response.status])
+        if response.body:
+            redactor, _limit = self.env["bj.api.log"]._get_redactor()
+            text = redactor.body(
+                response.body, response.headers.get("content-type", "")
+            )
+            text = " ".join(text.split())[:MAX_SNIPPET]
+            parts.append(f"It answered: {text}")
+        return " ".join(parts)
+
+    @api.model
+    def _prepare_log(self, claim, target, request, response, error):
+        return {
+            "level": target.log_level,
+            "name": f"{claim.method} {claim.model}",
+            "config_id": claim.config_id,
+            "company_id": claim.company_id,
+            "direction": "out",
+            "status": "error" if error else "success",
+            "method": request.method,
+            "url": request.url,
+            "request_headers": request.headers,
+            "request_data": request.body or None,
+            "response_headers": dict(response.headers),
+            "response_data": response.body or None,
+            "response_code": response.status,
+            "error_message": error,
+            "duration": response.duration,
+            "model": claim.model,
+            "record_id": claim.res_ids[0] if len(claim.res_ids) == 1 else None,
+            "record_count": len(claim.res_ids),
+            "request_id": get_request_id(claim),
+            "user_id": claim.user_id,
+            "attempt": claim.attempt_count,
+            "delivery_id": claim.id,
+            "action": claim.event,
+            "secret_headers": target.secret_headers,
+            "content_type": target.content_type,
+        }
+
+    @api.model
+    def _get_outcome(self, settlement, response):
+        """Return what an attempt says about its host, see ``_record_outcomes``."""
+        if response.status is None and response.error_kind in ("invalid", "blocked"):
+            ok = None
+        else:
+            verdict = retry.classify(response.status, response.error_kind)
+            ok = verdict != retry.RETRY or response.status == 409
+            if response.status is None:
+                ok = False
+        wait = None if ok else get_retry_after(response)
+        return ok, wait, settlement.claim.config_id, settlement.error
+
+    # -- the answer --------------------------------------------------------------------
+
+    @api.model
+    def _handle_answer(self, claim, config, response):
+        """Do with a good answer what the configuration says, in this transaction.
+
+        :return: row of the next page of a pull, else ``None``
+        :raise Exception: whatever the response script or the mapping raises
+        """
+        records = self.env[claim.model].browse(claim.res_ids).exists()
+        next_row = None
+        if claim.method == "GET":
+            next_row = self._write_pulled(claim, config, response)
+        if config.response_field_path and records:
+            self._write_answer(config, records, response)
+        if config.response_script:
+            script = self.env["bj.api.sync.script"]
+            context = script._context(
+                config,
+                direction="out",
+                records=records,
+                request_data=parse_json(claim.payload),
+                headers=dict(response.headers),
+                method=claim.method,
+                response=ScriptResponse(response),
+            )
+            script._run(
+                config.response_script,
+                "execute",
+                context,
+                name=self.env._("Response Script"),
+            )
+        self.env.flush_all()
+        return next_row
+
+    @api.model
+    def _write_answer(self, config, records, response):
+        """Write one value of the answer to the field that the configuration names.
+
+        The answer to a batch has one value for each record if it is a list as long.
+        """
+        try:
+            answer = payload.loads(response.body)
+        except ApiError as error:
+            raise UserError(
+                self.env._("The answer is not JSON, so there is no Answer Key in it.")
+            ) from error
+        if isinstance(answer, list) and len(answer) == len(records):
+            answers = answer
+        else:
+            answers = [answer] * len(records)
+        for record, item in zip(records, answers, strict=True):
+            value = mapping.take_path(item, config.response_key or "")
+            if value is mapping.ABSENT:
+                raise UserError(
+                    self.env._(
+                        "The answer has no %(key)s, which should be written to "
+                        "%(field)s.",
+                        key=config.response_key,
+                        field=config.response_field_path,
+                    )
+                )
+            *path, name = config.response_field_path.split(".")
+            holder = record.mapped(".".join(path)) if path else record
+            if isinstance(value, dict | list):
+                value = json.dumps(value, ensure_ascii=False)
+            holder.write({name: value})
+
+
+class ScriptResponse:
+    """The answer as scripts see it: plain values, nothing of ours behind them."""
+
+    __slots__ = ("headers", "ok", "status_code", "text")
+
+    def __init__(self, response):
+        self.status_code = response.status
+        self.ok = response.ok
+        self.headers = dict(response.headers)
+        self.text = response.text
+
+    def json(self):
+        return json.loads(self.text)
+
+
+def merge(headers, more):
+    """Change ``headers`` in place; names are compared in any case, ``None`` removes."""
+    for name, value in more.items():
+        for known in [known for known in headers if known.lower() == name.lower()]:
+            del headers[known]
+        if value is not None:
+            headers[name] = value
+
+
+def get_request_id(claim):
+    """Return the name of one attempt."""
+    return f"{claim.uuid}-{claim.attempt_count}"
+
+
+def b64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+def get_destination(url):
+    """Return host and port of a URL, the port only when it is unusual."""
+    try:
+        parts = urlsplit(url or "")
+        port = parts.port
+    except ValueError:
+        return ""
+    host = parts.hostname or ""
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    return f"{host}:{port}" if port and port != usual else host
+
+
+def get_retry_after(response):
+    """Return the seconds that a refusal asks to wait, ``None`` if it does not."""
+    value = response.headers.get("retry-after")
+    if not value:
+        return None
+    seconds = retry.parse_retry_after(value, datetime.now(timezone.utc))
+    return None if seconds is None else min(seconds, retry.MAX_RETRY_AFTER)
+
+
+def get_phrase(status):
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def parse_json(text):
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        return text
+
+
+def describe(error):
+    """Return the message of an exception, with its class where that says something."""
+    if isinstance(error, ApiError):
+        return error.description
+    if isinstance(error, UserError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
