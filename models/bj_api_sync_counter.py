@@ -1,6 +1,8 @@
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
 from odoo import api, fields, models
+from odoo.sql_db import Cursor
 
 
 class BjApiSyncCounter(models.Model):
@@ -30,8 +32,7 @@ class BjApiSyncCounter(models.Model):
         """
         now = datetime.now(timezone.utc).replace(tzinfo=None)
         counted = {}
-        with self.env.registry.cursor() as cr:
-            cr.execute("SET LOCAL synchronous_commit TO OFF")
+        with own_transaction(self.env.registry) as cr:
             # In the order of their names: two callers never wait for each other in a ring.
             for name, seconds in sorted(windows.items()):
                 start, left = window(now, seconds)
@@ -62,6 +63,21 @@ class BjApiSyncCounter(models.Model):
         self.env.cr.execute(
             "DELETE FROM bj_api_sync_counter WHERE start_date < %s", [before]
         )
+
+
+@contextmanager
+def own_transaction(registry):
+    """Open a cursor for a note that is kept whatever becomes of the request.
+
+    Under REPEATABLE READ, which Odoo's cursors have, two calls that count at the same
+    time make one of them fail, and Odoo would repeat the whole request for it. The
+    commit does not wait for the disk: a count may be lost in a crash of PostgreSQL.
+    """
+    with registry.cursor() as cr:
+        if isinstance(cr, Cursor):  # the cursor of a test is in a transaction already
+            cr.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        cr.execute("SET LOCAL synchronous_commit TO OFF")
+        yield cr
 
 
 def window(now, seconds):

@@ -4,9 +4,10 @@ from odoo import SUPERUSER_ID, api, fields, models
 
 from ..exceptions import Forbidden, RateLimited, Unauthorized
 from ..tools import credential
+from .bj_api_sync_counter import own_transaction
 
 FAILURE_WINDOW = 300  # seconds
-MAX_FAILURES = 20  # wrong credentials of one address in a window
+MAX_FAILURES = 20  # wrong credentials of one address in a window, unless configured
 LAST_USE_STEP = 60  # seconds between two notes of a token's last use
 
 
@@ -89,17 +90,17 @@ class BjApiSyncGate(models.AbstractModel):
             return None
         right_login = credential.same(given.login, endpoint.auth_login)
         hashed = config.auth_password_secret
-        right_password = credential.verify_password(given.password, hashed or "")
+        right_password = credential.verify_password_once(given.password, hashed or "")
         return f"login:{given.login}" if right_login and right_password else None
 
     @api.model
     def _check_headers(self, endpoint, headers):
         config = self.env["bj.api.sync.config"].sudo().browse(endpoint.config_id)
         matches = [
-            header._matches(headers.get(header.name.lower(), ""))
+            header._matches(headers.get(header.name.lower()))
             for header in (config.header_ids if endpoint.headers else ())
         ]
-        return all(matches)
+        return all(matches)  # of all, so that the first wrong one takes no less time
 
     @api.model
     def _check_network(self, networks, remote_addr):
@@ -112,9 +113,12 @@ class BjApiSyncGate(models.AbstractModel):
 
     @api.model
     def _check_failures(self, remote_addr):
+        limit = self.env["bj.api.sync.inbound"]._get_int_parameter(
+            "bj_api_sync.max_auth_failures", MAX_FAILURES
+        )
         counter = self.env["bj.api.sync.counter"]
         count, left = counter._peek(f"failure:{remote_addr}", FAILURE_WINDOW)
-        if count >= MAX_FAILURES:
+        if limit and count >= limit:
             error = RateLimited(
                 self.env._("Too many failed attempts. Try again in %s seconds.", left),
                 headers={"Retry-After": str(left)},
@@ -128,7 +132,7 @@ class BjApiSyncGate(models.AbstractModel):
 
     @api.model
     def _note_use(self, token_id, remote_addr, now):
-        with self.env.registry.cursor() as cr:
+        with own_transaction(self.env.registry) as cr:
             # SKIP LOCKED: of many calls at once one takes the note, nobody waits.
             cr.execute(
                 """UPDATE bj_api_sync_token SET last_use_date = %s, last_use_addr = %s

@@ -107,9 +107,14 @@ class BjApiSyncHeader(models.Model):
         return self.value_clear or ""
 
     def _matches(self, received):
-        """Tell whether a caller's header value is the expected one, in constant time."""
+        """Tell whether a caller's header value is the expected one, in constant time.
+
+        :param str received: ``None`` if the caller has not sent the header
+        """
         self.ensure_one()
         secret = self.env["bj.api.sync.secret"]
         if self.is_secret:
-            return secret._matches_digest(received, self.sudo().value_secret)
-        return secret._same(received, self.value_clear or "")
+            right = secret._matches_digest(received or "", self.sudo().value_secret)
+        else:
+            right = secret._same(received or "", self.value_clear or "")
+        return right and received is not None

@@ -23,6 +23,7 @@ _logger = logging.getLogger("bj.api.credential")
 TOKEN_PREFIX = "bjas_"
 SHOWN_CHARACTERS = 12
 MAX_HEADER_BYTES = 8 * 1024
+MAX_REMEMBERED = 1000  # passwords found right, in each process
 KEY_FILE = "bj_api_sync.key"
 KEY_OPTION = "bj_api_sync_key"
 KEY_VARIABLE = "BJ_API_SYNC_KEY"
@@ -110,6 +111,27 @@ def verify_password(text, hashed):
     except (TypeError, ValueError):  # no hash, unknown scheme, oversized password
         dummy_verify()
         return False
+
+
+_process_key = secrets.token_bytes(32)
+_right = set()  # (hash, HMAC of the password): neither gives the password away
+
+
+def verify_password_once(text, hashed):
+    """As :func:`verify_password`, at its cost only for the first time and when wrong.
+
+    A caller with Basic Auth sends his password with each request. Another password has
+    another hash, so what is remembered cannot outlive a change.
+    """
+    given = hmac.digest(_process_key, text.encode("utf-8", "surrogatepass"), "sha256")
+    if (hashed, given) in _right:
+        return True
+    if not verify_password(text, hashed):
+        return False
+    if len(_right) >= MAX_REMEMBERED:
+        _right.clear()
+    _right.add((hashed, given))
+    return True
 
 
 def dummy_verify():
