@@ -630,13 +630,22 @@ class BjApiSyncConfig(models.Model):
     # -- compiled forms --------------------------------------------------------------
 
     @api.model
-    @tools.ormcache("endpoint")
-    def _get_endpoint(self, endpoint):
+    def _get_endpoint(self, name):
         """Return the :class:`Endpoint` of an active In configuration, or ``None``."""
-        config = self.sudo().search(
-            [("endpoint", "=", endpoint), ("request_type", "=", "in")], limit=1
+        return self._get_endpoints().get(name)
+
+    @api.model
+    @tools.ormcache()
+    def _get_endpoints(self):
+        """Return ``{name: Endpoint}`` of the active In configurations.
+
+        All under one key: names that callers make up must not push others out of the
+        cache.
+        """
+        configs = self.sudo().search(
+            [("endpoint", "!=", False), ("request_type", "=", "in")]
         )
-        return config._compile_endpoint() if config else None
+        return {config.endpoint: config._compile_endpoint() for config in configs}
 
     def _compile_endpoint(self):
         self.ensure_one()

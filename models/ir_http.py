@@ -15,6 +15,25 @@ class IrHttp(models.AbstractModel):
     _inherit = "ir.http"
 
     @classmethod
+    def _match(cls, path_info):
+        # No rule takes a path that starts with a slash, and the page that Odoo answers
+        # then is not JSON.
+        return super()._match(
+            ROUTE if path_info.startswith(f"{ROUTE}//") else path_info
+        )
+
+    @classmethod
+    def _authenticate_explicit(cls, auth):
+        """Authenticate our routes without looking at the session.
+
+        Core takes any unexpected exception there for wrong credentials, a failing
+        database included.
+        """
+        if not auth.startswith("bj_api_sync"):
+            return super()._authenticate_explicit(auth)
+        return getattr(cls, f"_auth_method_{auth}")()
+
+    @classmethod
     def _auth_method_bj_api_sync(cls):
         """Find the endpoint of the path, check who calls, and become its user.
 
@@ -24,9 +43,7 @@ class IrHttp(models.AbstractModel):
         dispatcher = request.dispatcher
         dispatcher.inbound = head = cls._read_bj_api_sync_head()
         env = request.env(user=None, su=False, context={})
-        endpoint = head.endpoint and env["bj.api.sync.config"]._get_endpoint(
-            head.endpoint
-        )
+        endpoint = env["bj.api.sync.config"]._get_endpoint(head.endpoint)
         if not endpoint:
             raise NotFound(env._("There is no endpoint %s.", head.endpoint or "/"))
         dispatcher.endpoint = endpoint
@@ -50,7 +67,7 @@ class IrHttp(models.AbstractModel):
     def _read_bj_api_sync_head(cls):
         """Return the call without its body, which is read only after authentication."""
         httprequest = request.httprequest
-        path = httprequest.path[len(ROUTE) :].strip("/")
+        path = httprequest.path.removeprefix(ROUTE).removeprefix("/").rstrip("/")
         endpoint, _separator, record_key = path.partition("/")
         request_id = httprequest.headers.get("X-Request-ID", "").strip()
         return InboundRequest(
