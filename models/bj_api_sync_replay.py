@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import timedelta
 
 from odoo import api, fields, models
@@ -8,7 +9,7 @@ from ..tools import conditional
 from ..tools.message import ApiResponse
 
 KEPT_HOURS = 24
-MAX_KEY_LENGTH = 255
+KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
 class BjApiSyncReplay(models.Model):
@@ -40,24 +41,15 @@ class BjApiSyncReplay(models.Model):
         :raise Conflict: the first call with this key is still running
         :raise IdempotencyMismatch: the key was used for another request
         """
-        key = request.headers.get("idempotency-key", "").strip()
-        if "idempotency-key" not in request.headers:
+        key = request.headers.get("idempotency-key")
+        if key is None:
             return handle()
-        if (
-            not key
-            or len(key) > MAX_KEY_LENGTH
-            or not (key.isascii() and key.isprintable())
-        ):
+        if not KEY.fullmatch(key):
             raise BadRequest(
-                self.env._(
-                    "Idempotency-Key must have 1 to %s printable ASCII characters.",
-                    MAX_KEY_LENGTH,
-                )
+                self.env._("Idempotency-Key must have 1 to 255 ASCII characters.")
             )
-        name = conditional.etag(request.credential, key).strip('"')
-        fingerprint = conditional.etag(request.method, request.url, request.body).strip(
-            '"'
-        )
+        name = self._get_name(request.credential, key)
+        fingerprint = hash_parts(request.method, request.url, request.body)
         self._lock(config_id, name)
         stored = self._find(config_id, name)
         if stored:
@@ -70,9 +62,13 @@ class BjApiSyncReplay(models.Model):
                 )
             return self._replay(stored["answer"])
         response = handle()
-        if response.status < 300:
+        if response.status < 300 and not response.is_dry_run:
             self._store(config_id, name, fingerprint, response)
         return response
+
+    @api.model
+    def _get_name(self, credential, key):
+        return hash_parts(credential, key)
 
     @api.model
     def _lock(self, config_id, name):
@@ -126,7 +122,7 @@ class BjApiSyncReplay(models.Model):
     def _replay(self, answer):
         answer = json.loads(answer)
         headers = {**answer.pop("headers"), "Idempotent-Replayed": "true"}
-        return ApiResponse(**answer, headers=headers)
+        return ApiResponse(**answer, headers=headers, action="replay")
 
     @api.autovacuum
     def _gc_replays(self):
@@ -134,3 +130,7 @@ class BjApiSyncReplay(models.Model):
             "DELETE FROM bj_api_sync_replay WHERE create_date < %s",
             [fields.Datetime.now() - timedelta(hours=KEPT_HOURS)],
         )
+
+
+def hash_parts(*parts):
+    return conditional.etag(*parts).strip('"')
