@@ -66,6 +66,8 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
+    """The caller is known and may not do this."""
+
     code = 403
     error_code = "FORBIDDEN"
 
@@ -131,6 +133,14 @@ class DryRun(HTTPException):
     def __init__(self, response):
         super().__init__()
         self.api_response = response
+
+
+# SQLSTATE of what another record stands in the way of: foreign key, its RESTRICT since
+# PostgreSQL 18, unique, exclusion.
+STILL_USED = ("23503", "23001")
+CONFLICT_CODES = (*STILL_USED, "23505", "23P01")
+# Odoo's own text names rules, users and hidden records; it goes to the log only.
+ACCESS_REFUSED = "The user that this endpoint runs as has no right to do this."
 
 
 def summary(errors):

@@ -26,7 +26,10 @@ class BjApiSyncConfigController(http.Controller):
     def serve(self, path=""):
         dispatcher = request.dispatcher
         inbound = request.env["bj.api.sync.inbound"]
-        if dispatcher.body is None:  # the stream is gone when Odoo repeats the request
+        # Odoo may repeat all of this: the call still counts once, and its stream is gone.
+        if dispatcher.limits is None:
+            dispatcher.limits = inbound._admit(dispatcher.endpoint, dispatcher.inbound)
+        if dispatcher.body is None:
             dispatcher.body = payload.read_limited(
                 # Odoo's wrapper hides the stream, and its get_data() would take a chunked
                 # body of any size into memory.
@@ -38,6 +41,7 @@ class BjApiSyncConfigController(http.Controller):
             dispatcher.inbound, body=dispatcher.body
         )
         answer = inbound._handle(dispatcher.endpoint, dispatcher.inbound)
+        inbound.env.flush_all()  # what fails only now fails before it is answered
         if answer.is_dry_run:
             raise DryRun(answer)
         return dispatcher.respond(answer)

@@ -4,26 +4,44 @@ import time
 import traceback
 from functools import partial
 
-from psycopg2 import IntegrityError, OperationalError
-from psycopg2.errorcodes import FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION
+from psycopg2 import IntegrityError
+from psycopg2.pool import PoolError
 
 from odoo import SUPERUSER_ID, api
-from odoo.exceptions import AccessDenied, AccessError, MissingError, UserError
+from odoo.exceptions import (
+    AccessDenied,
+    AccessError,
+    MissingError,
+    RedirectWarning,
+    UserError,
+)
 from odoo.http import Dispatcher, Response
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from werkzeug.exceptions import HTTPException
 
-from ..exceptions import ApiError, DryRun
+from ..exceptions import (
+    ACCESS_REFUSED,
+    CONFLICT_CODES,
+    STILL_USED,
+    ApiError,
+    DryRun,
+    ScriptError,
+)
 from ..tools import envelope, payload
 
 _logger = logging.getLogger("bj.api.http")
 
-# The first match wins: all but AccessDenied are subclasses of UserError.
+# Status, CODE and message; no message stands for the error's own. The first match wins:
+# the first three are subclasses of UserError.
 ODOO_ERRORS = (
-    (AccessDenied, 401, "UNAUTHORIZED"),
-    (AccessError, 403, "FORBIDDEN"),
-    (MissingError, 404, "NOT_FOUND"),
-    (UserError, 400, "VALIDATION_ERROR"),
+    (AccessDenied, 401, "UNAUTHORIZED", "Authentication failed"),
+    (AccessError, 403, "FORBIDDEN", ACCESS_REFUSED),
+    (MissingError, 404, "NOT_FOUND", "The record does not exist any more."),
+    (UserError, 400, "VALIDATION_ERROR", None),
+    (RedirectWarning, 400, "VALIDATION_ERROR", None),
 )
+# Odoo has repeated the request, or has waited for a connection, in vain.
+BUSY = (*PG_CONCURRENCY_EXCEPTIONS_TO_RETRY, PoolError)
 HTTP_CODES = {
     400: "BAD_REQUEST",
     404: "NOT_FOUND",
@@ -31,7 +49,6 @@ HTTP_CODES = {
     408: "REQUEST_TIMEOUT",
     413: "PAYLOAD_TOO_LARGE",
 }
-CONFLICTS = (UNIQUE_VIOLATION, FOREIGN_KEY_VIOLATION)
 EXPOSED_HEADERS = (
     "ETag, Link, Location, X-Total-Count, X-Request-ID, Retry-After, "
     "Idempotent-Replayed, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
@@ -53,6 +70,7 @@ class ApiDispatcher(Dispatcher):
         self.inbound = None
         self.endpoint = None
         self.body = None
+        self.limits = None  # headers X-RateLimit-*, once the call has been counted
         self.started = time.perf_counter()
 
     @classmethod
@@ -109,22 +127,15 @@ class ApiDispatcher(Dispatcher):
         )
         body = payload.dumps(value)
         headers = dict(getattr(exc, "extra_headers", {}))
+        if status == 503:
+            headers["Retry-After"] = "1"
         response = self._make_response(body, status, headers)
-        trace = "".join(traceback.format_exception(exc))
-        if status >= 500:
-            _logger.error(
-                "Request %s failed",
-                self.inbound and self.inbound.request_id,
-                exc_info=exc,
-            )
         if getattr(exc, "is_logged", True):
             vals = self._log_vals(response, body, status="error")
             vals.update(
-                error_message=message,
+                error_message=own_message(exc) or message,
                 line_id=getattr(exc, "line_id", None),
-                traceback=trace
-                if status >= 500 or code == "VALIDATION_ERROR"
-                else None,
+                traceback=get_trace(exc),
             )
             self._log_after_rollback(vals)
         return response
@@ -134,18 +145,17 @@ class ApiDispatcher(Dispatcher):
         if isinstance(exc, ApiError):
             return exc.code, exc.error_code, exc.description
         cause = exc.__cause__
-        if isinstance(cause, IntegrityError) and cause.pgcode in CONFLICTS:
-            return 409, "CONFLICT", str(exc.args[0])
-        for family, status, code in ODOO_ERRORS:
+        if isinstance(cause, IntegrityError) and cause.pgcode in CONFLICT_CODES:
+            return 409, "CONFLICT", conflict_message(exc, cause)
+        for family, status, code, message in ODOO_ERRORS:
             if isinstance(exc, family):
-                message = "Authentication failed" if status == 401 else str(exc.args[0])
-                return status, code, message
+                return status, code, message or own_message(exc)
         if isinstance(exc, HTTPException) and exc.code and exc.code < 500:
             code = HTTP_CODES.get(exc.code, "BAD_REQUEST")
             return exc.code, code, exc.description or exc.name
         request_id = self.inbound.request_id if self.inbound else "-"
-        if isinstance(exc, OperationalError):
-            message = f"The database is busy, repeat the request. Request {request_id}."
+        if isinstance(exc, BUSY):
+            message = f"The database is busy, repeat the request {request_id}."
             return 503, "INTERNAL_ERROR", message
         message = (
             f"Internal error. Tell your Odoo administrator the request {request_id}."
@@ -170,6 +180,7 @@ class ApiDispatcher(Dispatcher):
             response.headers["Content-Type"] = "application/json; charset=utf-8"
             if self.inbound.method == "HEAD":
                 response.headers["Content-Length"] = str(len(body))
+        response.headers.update(self.limits or {})
         response.headers["X-Request-ID"] = self.inbound.request_id
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
@@ -227,3 +238,28 @@ class ApiDispatcher(Dispatcher):
                 log._record_apart(level, vals)
 
         self.request.env.cr.postrollback.add(partial(write))
+
+
+def conflict_message(exc, cause):
+    """Return what the constraint says, which Odoo has looked up for most of them."""
+    if cause.pgcode in STILL_USED:
+        return (
+            "The operation cannot be completed: another model requires the record"
+            f" (constraint {cause.diag.constraint_name}). If possible, archive it"
+            " instead."
+        )
+    return own_message(exc)
+
+
+def own_message(exc):
+    """Return what an error of Odoo says itself, ``""`` for any other one."""
+    if isinstance(exc, UserError | RedirectWarning) and exc.args:
+        return str(exc.args[0])
+    return ""
+
+
+def get_trace(exc):
+    """Return the traceback, ``None`` for a refusal that explains itself."""
+    if isinstance(exc, HTTPException) and not isinstance(exc, ScriptError):
+        return None
+    return "".join(traceback.format_exception(exc))

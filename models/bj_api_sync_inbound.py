@@ -1,8 +1,9 @@
 import dataclasses
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from odoo import api, models, tools
 from odoo.osv import expression
+from odoo.tools import SQL
 
 from ..exceptions import (
     BadRequest,
@@ -19,6 +20,7 @@ from .bj_api_sync_config import ROUTE
 from .bj_api_sync_reader import to_jsonable
 
 API_VERSIONS = ("1", "1.0")
+NUMBERS = ("integer", "float", "monetary")
 ALLOWED_HEADERS = (
     "Authorization, Content-Type, Accept, Accept-Language, If-Match, If-None-Match, "
     "Idempotency-Key, Prefer, X-API-Version, X-Request-ID"
@@ -47,14 +49,25 @@ class BjApiSyncInbound(models.AbstractModel):
     _description = "API Inbound Service"
 
     @api.model
+    def _admit(self, endpoint, request):
+        """Check what can be checked before the body is read, and count the call.
+
+        :return: the headers that tell the caller of his limits
+        :raise MethodNotAllowed: with ``Allow``
+        :raise RateLimited: with ``Retry-After``
+        """
+        self._check_method(endpoint, request)
+        if request.method == "OPTIONS":
+            return {}
+        return self.env["bj.api.sync.gate"]._check_rate(endpoint, request)
+
+    @api.model
     def _handle(self, endpoint, request):
-        """Return the :class:`ApiResponse` to a call that has been authenticated.
+        """Return the :class:`ApiResponse` to a call that has been admitted.
 
         :param Endpoint endpoint: configuration
         :param InboundRequest request: with its body
         """
-        self._check_method(endpoint, request)
-        limits = self.env["bj.api.sync.gate"]._check_rate(endpoint, request)
         if request.method == "OPTIONS":
             response = self._handle_options(endpoint, request)
         else:
@@ -66,10 +79,12 @@ class BjApiSyncInbound(models.AbstractModel):
                 response = self.env["bj.api.sync.replay"]._once(
                     endpoint.config_id, request, lambda: handle(endpoint, request)
                 )
-        headers = {**response.headers, **limits}
         if "accept-language" in request.headers and self.env.lang:
-            headers["Content-Language"] = self.env.lang.replace("_", "-")
-        return dataclasses.replace(response, headers=headers)
+            language = {"Content-Language": self.env.lang.replace("_", "-")}
+            response = dataclasses.replace(
+                response, headers={**response.headers, **language}
+            )
+        return response
 
     # -- verbs -----------------------------------------------------------------------
 
@@ -105,7 +120,9 @@ class BjApiSyncInbound(models.AbstractModel):
         value = self._read_one(plan, record, call)
         etag = self._get_etag(endpoint, record, value)
         headers = {"ETag": etag}
-        if conditional.matches(request.headers.get("if-none-match"), etag):
+        if not endpoint.response_script and conditional.matches(
+            request.headers.get("if-none-match"), etag
+        ):  # a script may answer something else each time
             return ApiResponse(304, headers=headers, action="read", record_id=record.id)
         if listing.fields is not None:
             value = {key: value[key] for key in listing.fields if key in value}
@@ -121,37 +138,12 @@ class BjApiSyncInbound(models.AbstractModel):
     @api.model
     def _answer_list(self, endpoint, plan, call, request):
         listing = self._parse_query(endpoint, plan, request)
-        model = self.env[plan.model]
         domain = expression.AND([self._get_filter_domain(endpoint), listing.domain])
-        if any(is_active_term(term) for term in listing.domain):
-            model = model.with_context(active_test=False)
-        order = listing.order or self._get_default_order(model)
-        if listing.cursor is not None:
-            return self._answer_walk(endpoint, plan, call, request, listing, domain)
-        records = model.search(
-            domain, limit=listing.limit, offset=listing.offset, order=order
-        )
-        total = None
-        if listing.count:
-            total = self._count(model, domain, listing, len(records))
+        find = self._find_page if listing.cursor is None else self._find_next
+        records, headers, pagination = find(endpoint, plan, request, listing, domain)
         keys = None if listing.fields is None else set(listing.fields)
         value = self.env["bj.api.sync.reader"]._read_payloads(plan, records, call, keys)
         value = self._run_response_script(endpoint, call, value, records)
-        url = f"{request.base_url}{ROUTE}/{endpoint.endpoint}"
-        page = (url, request.query, listing.limit, listing.offset, total, len(records))
-        headers = {"Link": conditional.link_header(*page)}
-        if total is not None:
-            headers["X-Total-Count"] = str(total)
-        pagination = None
-        if endpoint.is_paginated:
-            urls = conditional.page_urls(*page)
-            pagination = {
-                "total": total,
-                "limit": listing.limit,
-                "offset": listing.offset,
-                "next": urls.get("next"),
-                "previous": urls.get("prev"),
-            }
         return ApiResponse(
             payload=value,
             kind="list",
@@ -162,6 +154,36 @@ class BjApiSyncInbound(models.AbstractModel):
         )
 
     @api.model
+    def _find_page(self, endpoint, plan, request, listing, domain):
+        """Return ``(records, headers, pagination)`` of ``limit`` and ``offset``."""
+        model = self.env[plan.model]
+        records = model.search(
+            domain,
+            limit=listing.limit,
+            offset=listing.offset,
+            order=listing.order or self._get_default_order(model),
+        )
+        total = None
+        if listing.count:
+            total = self._count(model, domain, listing, len(records))
+        url = f"{request.base_url}{ROUTE}/{endpoint.endpoint}"
+        page = (url, request.query, listing.limit, listing.offset, total, len(records))
+        headers = {"Link": conditional.link_header(*page)}
+        if total is not None:
+            headers["X-Total-Count"] = str(total)
+        if not endpoint.is_paginated:
+            return records, headers, None
+        urls = conditional.page_urls(*page)
+        pagination = {
+            "total": total,
+            "limit": listing.limit,
+            "offset": listing.offset,
+            "next": urls.get("next"),
+            "previous": urls.get("prev"),
+        }
+        return records, headers, pagination
+
+    @api.model
     def _count(self, model, domain, listing, found):
         """Return the rows in all, without asking when this page tells."""
         if found < listing.limit and (found or not listing.offset):
@@ -169,46 +191,47 @@ class BjApiSyncInbound(models.AbstractModel):
         return model.search_count(domain)
 
     @api.model
-    def _answer_walk(self, endpoint, plan, call, request, listing, domain):
-        """Answer one page of a keyset walk: rows after the last one, however many before.
+    def _find_next(self, endpoint, plan, request, listing, domain):
+        """Return ``(records, headers, None)`` of a keyset walk: what comes after a row.
 
         Rows that are added or deleted meanwhile can neither shift nor repeat the others.
         """
         model = self.env[plan.model]
-        if any(is_active_term(term) for term in listing.domain):
-            model = model.with_context(active_test=False)
         terms = listing.order_terms
         order = ", ".join(map(str, terms))
-        digest = conditional.etag(endpoint.config_id, order, listing.domain)
+        digest = query.digest(endpoint.config_id, listing.domain)
         key = self._get_cursor_key()
         if listing.cursor:
             values = query.decode_cursor(listing.cursor, order, digest, key)
             after = query.cursor_domain(terms, values)
             domain = expression.AND([domain, after])
         # One row more than asked for tells whether there is a next page.
-        records = model.search(domain, limit=listing.limit + 1, order=order)
-        page = records[: listing.limit]
+        found = model.search(domain, limit=listing.limit + 1, order=order)
+        records = found[: listing.limit]
         following = None
-        if len(records) > listing.limit:
-            names = [term.field for term in terms]
-            last = page[-1].read(names, load=None)[0]
-            following = query.encode_cursor(
-                [last[name] for name in names], order, digest, key
-            )
-        keys = None if listing.fields is None else set(listing.fields)
-        value = self.env["bj.api.sync.reader"]._read_payloads(plan, page, call, keys)
-        value = self._run_response_script(endpoint, call, value, page)
+        if len(found) > listing.limit:
+            values = self._get_place(records[-1], terms)
+            following = query.encode_cursor(values, order, digest, key)
         url = f"{request.base_url}{ROUTE}/{endpoint.endpoint}"
         headers = {"Link": conditional.link_next(url, request.query, following)}
         if following:
             headers["X-Next-Cursor"] = following
-        return ApiResponse(
-            payload=value,
-            kind="list",
-            headers=headers,
-            action="list",
-            record_count=len(page),
-        )
+        return records, headers, None
+
+    @api.model
+    def _get_place(self, record, terms):
+        """Return the values of a row that the order goes by, ``None`` for NULL."""
+        [row] = record.read([term.field for term in terms], load=None)
+        values = []
+        for term in terms:
+            value = row[term.field]
+            if value == 0 and term.nullable and term.field_type in NUMBERS:
+                # The ORM reads an empty number as 0, the database sorts it elsewhere.
+                null = query.null_term(term.field_type, term.field)
+                if record.search_count([("id", "=", record.id), null]):
+                    value = None
+            values.append(value)
+        return values
 
     @api.model
     def _handle_post(self, endpoint, request):
@@ -234,6 +257,8 @@ class BjApiSyncInbound(models.AbstractModel):
         except NotFound:
             if not endpoint.upsert or not plan.identifier:
                 raise
+            if "if-match" in request.headers:  # of a record that is not there
+                raise self._precondition_failed() from None
             row = self._with_identifier(plan, row, request)
             [result] = writer._write_rows(
                 plan,
@@ -243,7 +268,7 @@ class BjApiSyncInbound(models.AbstractModel):
                 domain=self._get_filter_domain(endpoint),
             )
         else:
-            self._check_if_match(endpoint, plan, record, call, request)
+            self._check_preconditions(endpoint, plan, record, call, request)
             [result] = writer._write_rows(plan, [row], call, targets=[record])
         return self._answer_written(endpoint, plan, call, request, result, flags)
 
@@ -255,7 +280,7 @@ class BjApiSyncInbound(models.AbstractModel):
             return self._delete_many(endpoint, plan, call, request)
         flags = self._parse_flags(request)
         record = self._find_record(endpoint, plan, request, for_write=True)
-        self._check_if_match(endpoint, plan, record, call, request)
+        self._check_preconditions(endpoint, plan, record, call, request)
         [identifier] = self._read_identifier_values(plan, record, call)
         value = self._deleted_value(plan, record.id, identifier)
         self._delete(endpoint, record)
@@ -273,6 +298,7 @@ class BjApiSyncInbound(models.AbstractModel):
     @api.model
     def _delete_many(self, endpoint, plan, call, request):
         """Delete the records that ``?identifier__in=a,b`` names, all or none."""
+        self._refuse_if_match(request)
         names = {"identifier__in"}
         if plan.identifier:
             names.add(f"{plan.identifier.api_key}__in")
@@ -292,7 +318,7 @@ class BjApiSyncInbound(models.AbstractModel):
         self._check_bulk(len(keys))
         records = self.env[plan.model]
         for key in keys:
-            one = dataclasses.replace(request, record_key=quote(key, safe=""))
+            one = dataclasses.replace(request, record_key=key)
             records |= self._find_record(endpoint, plan, one, for_write=True)
         identifiers = self._read_identifier_values(plan, records, call)
         value = [
@@ -341,11 +367,7 @@ class BjApiSyncInbound(models.AbstractModel):
     @api.model
     def _handle_rows(self, endpoint, request, operation):
         """Handle POST, and PUT without a record in the path."""
-        if request.record_key is not None:
-            raise MethodNotAllowed(
-                self.env._("POST goes to %s/%s.", ROUTE, endpoint.endpoint),
-                headers={"Allow": ", ".join(self._get_allowed(endpoint, request))},
-            )
+        self._refuse_if_match(request)
         plan = self._get_plan(endpoint)
         flags = self._parse_flags(request)
         call = self._make_call(endpoint, request)
@@ -466,7 +488,7 @@ class BjApiSyncInbound(models.AbstractModel):
         """
         rule = plan.identifier
         given = mapping.take(row, rule.key_path)
-        key = unquote(request.record_key)
+        key = request.record_key
         if given is mapping.ABSENT or given is None:
             [named] = mapping.assemble([rule.key_path], [[key]], 1)
             return merge(row, named)
@@ -483,7 +505,7 @@ class BjApiSyncInbound(models.AbstractModel):
         return row
 
     @api.model
-    def _check_if_match(self, endpoint, plan, record, call, request):
+    def _check_preconditions(self, endpoint, plan, record, call, request):
         """Refuse to overwrite a record that is no longer what the caller has seen.
 
         The row is locked before it is compared: of two writers with the same tag the
@@ -492,21 +514,37 @@ class BjApiSyncInbound(models.AbstractModel):
         :raise PreconditionFailed: the tags differ
         """
         wanted = request.headers.get("if-match")
-        if wanted is None:
+        unwanted = request.headers.get("if-none-match")
+        if wanted is None and unwanted is None:
             return
         self.env.cr.execute(
-            f'SELECT id FROM "{record._table}" WHERE id = %s FOR NO KEY UPDATE',  # noqa: S608
-            [record.id],
+            SQL(
+                "SELECT id FROM %s WHERE id = %s FOR NO KEY UPDATE",
+                SQL.identifier(record._table),
+                record.id,
+            )
         )
         record.invalidate_recordset()
         etag = self._get_etag(endpoint, record, self._read_one(plan, record, call))
-        if not conditional.strong_matches(wanted, etag):
-            raise PreconditionFailed(
-                self.env._(
-                    "The record has changed: read it again before you write it."
-                ),
-                headers={"ETag": etag},
+        if conditional.matches(unwanted, etag) or (
+            wanted is not None and not conditional.strong_matches(wanted, etag)
+        ):
+            raise self._precondition_failed(ETag=etag)
+
+    @api.model
+    def _refuse_if_match(self, request):
+        # To ignore it would overwrite what the caller wanted to keep.
+        if "if-match" in request.headers:
+            raise BadRequest(
+                self.env._("If-Match needs the record in the path, as its ETag did.")
             )
+
+    @api.model
+    def _precondition_failed(self, **headers):
+        return PreconditionFailed(
+            self.env._("The record has changed: read it again before you write it."),
+            headers=headers,
+        )
 
     @api.model
     def _get_etag(self, endpoint, record, value):
@@ -568,8 +606,8 @@ class BjApiSyncInbound(models.AbstractModel):
         accept = request.headers.get("accept", "")
         kinds = [part.split(";")[0].strip().lower() for part in accept.split(",")]
         if accept and not any(
-            kind in ("*/*", "application/*", "application/x-ndjson")
-            or (kind.startswith("application/") and kind.endswith("json"))
+            kind in ("*/*", "application/*")
+            or (kind.startswith("application/") and kind.endswith(("/json", "+json")))
             for kind in kinds
         ):
             raise NotAcceptable(
@@ -690,7 +728,7 @@ class BjApiSyncInbound(models.AbstractModel):
         :raise NotFound: none, or none inside the Filter Domain and the user's rules
         :raise Conflict: more than one, or the wrong one for a write
         """
-        key = unquote(request.record_key)
+        key = request.record_key
         model = self.env[plan.model].with_context(active_test=False)
         domain = self._get_filter_domain(endpoint)
         rule = plan.identifier
@@ -708,13 +746,12 @@ class BjApiSyncInbound(models.AbstractModel):
                 )
             if found:
                 return found.with_env(self.env)
-        if by_id or endpoint.record_id_match == "any":
-            if key.isascii() and key.isdigit() and len(key) < 10:
-                found = model.search([("id", "=", int(key)), *domain], limit=1)
-                if found:
-                    if for_write and rule and not by_id:
-                        self._check_owner(rule, found, key)
-                    return found.with_env(self.env)
+        if (by_id or endpoint.record_id_match == "any") and is_id(key):
+            found = model.search([("id", "=", int(key)), *domain], limit=1)
+            if found and for_write and not by_id:
+                self._check_owner(rule, found, key)
+            if found:
+                return found.with_env(self.env)
         raise NotFound(self.env._("There is no record %s here.", convert.describe(key)))
 
     @api.model
@@ -874,9 +911,9 @@ def is_sortable(model, rule):
     return field.store and field.column_type and field.type not in UNSORTABLE
 
 
-def is_active_term(term):
-    """Tell whether a domain term is about the Active field, which lifts its default."""
-    return isinstance(term, list | tuple) and term[0] == "active"
+def is_id(text):
+    """Tell whether a text is an Odoo id, in the range of PostgreSQL's integer."""
+    return text.isascii() and text.isdigit() and int(text[:11]) < 2**31
 
 
 def dry_run_headers(flags):
