@@ -1,0 +1,107 @@
+from odoo import SUPERUSER_ID, Command, http
+from odoo.http import request
+
+from .hooks import FIELDS
+
+
+class BenchController(http.Controller):
+    """The limit: what Odoo itself takes, as superuser, with no check and no log."""
+
+    def _partners(self):
+        return request.env(user=SUPERUSER_ID)["res.partner"]
+
+    def _rows(self, partners):
+        rows = partners.read(FIELDS, load=None)
+        countries = partners.env["res.country"].browse(
+            {row["country_id"] for row in rows if row["country_id"]}
+        )
+        names = {country.id: country.name for country in countries}
+        for row in rows:
+            row["country"] = names.get(row.pop("country_id"))
+        return rows
+
+    @http.route(
+        "/bj_bench/partners",
+        type="http",
+        auth="none",
+        methods=["GET"],
+        save_session=False,
+        readonly=True,
+    )
+    def search(self, limit=100, offset=0):
+        partners = self._partners().search_fetch(
+            [], FIELDS, limit=int(limit), offset=int(offset), order="id"
+        )
+        return request.make_json_response(self._rows(partners))
+
+    @http.route(
+        "/bj_bench/partners/<int:partner_id>",
+        type="http",
+        auth="none",
+        methods=["GET"],
+        save_session=False,
+        readonly=True,
+    )
+    def get(self, partner_id):
+        return request.make_json_response(
+            self._rows(self._partners().browse(partner_id))[0]
+        )
+
+    @http.route(
+        "/bj_bench/partners",
+        type="http",
+        auth="none",
+        methods=["POST"],
+        csrf=False,
+        save_session=False,
+    )
+    def create(self):
+        body = request.get_json_data()
+        rows = body if isinstance(body, list) else [body]
+        partners = self._partners().create(rows)
+        return request.make_json_response(partners.ids, status=201)
+
+    @http.route(
+        "/bj_bench/nested",
+        type="http",
+        auth="none",
+        methods=["POST"],
+        csrf=False,
+        save_session=False,
+    )
+    def create_nested(self):
+        rows = request.get_json_data()
+        partners = self._partners()
+        countries = partners.env["res.country"].search_fetch([], ["code"])
+        country_ids = {country.code: country.id for country in countries}
+        tags = partners.env["res.partner.category"].search_fetch([], ["name"])
+        tag_ids = {tag.name: tag.id for tag in tags}
+        for row in rows:
+            row["country_id"] = country_ids[row.pop("country")]
+            tags = [tag_ids[name] for name in row.pop("tags")]
+            row["category_id"] = [Command.set(tags)]
+        return request.make_json_response(partners.create(rows).ids, status=201)
+
+    @http.route(
+        "/bj_bench/partners/<int:partner_id>",
+        type="http",
+        auth="none",
+        methods=["PUT"],
+        csrf=False,
+        save_session=False,
+    )
+    def write(self, partner_id):
+        self._partners().browse(partner_id).write(request.get_json_data())
+        return request.make_json_response(True)
+
+    @http.route(
+        "/bj_bench/partners/<int:partner_id>",
+        type="http",
+        auth="none",
+        methods=["DELETE"],
+        csrf=False,
+        save_session=False,
+    )
+    def unlink(self, partner_id):
+        self._partners().browse(partner_id).unlink()
+        return request.make_json_response(True)

@@ -1,0 +1,307 @@
+"""Calls into Odoo: latency, throughput, SQL queries and memory of each operation."""
+
+import http.client
+import itertools
+import json
+import statistics
+import time
+from collections import defaultdict
+from importlib.util import module_from_spec, spec_from_file_location
+
+from client import call, json_request, median, percentile, run_one_by_one, run_together
+from peers import PEERS
+from server import OCA, sql
+
+# operation -> what one request is; `list` answers rows only, `list_total` their number
+# in all as well, which only some offer
+OPERATIONS = {
+    "list": "100 of 10,000 contacts, 8 keys",
+    "list_total": "the same with the number of all contacts",
+    "list1000": "1,000 contacts, 8 keys",
+    "get": "one contact, another one each time",
+    "create": "one contact of 7 values",
+    "update": "3 values of a contact",
+    "delete": "a contact",
+    "bulk": "1,000 contacts of 7 values in one request",
+    "nested": "1,000 contacts with a country by code and two tags by name",
+}
+BULK = ("bulk", "nested")
+SECONDS_TOGETHER = 1.2  # of a cell with several clients
+MAX_TOGETHER = {"delete": 100, "create": 120, "update": 150}
+HEAVY = (*BULK, "list1000")
+
+
+def measure(server, args, operations, oca, deadline):
+    """Return ``{"facts", "rounds", "cells": [one dict a cell]}``."""
+    facts = get_facts(server)
+    peers = [
+        peer(facts)
+        for peer in PEERS
+        if peer.name in args.only and (peer.name in oca or peer.name not in OCA)
+    ]
+    bench = Bench(server, facts)
+    for peer, operation in itertools.product(peers, operations):
+        bench.warm_up(peer, operation)
+    cells, done = [], 0
+    for round_number in range(args.rounds):
+        started = time.monotonic()
+        for operation in operations:
+            shift = round_number % len(peers)
+            for peer in [*peers[shift:], *peers[:shift]]:
+                cell = bench.latency(peer, operation, args.samples)
+                if cell:
+                    cells.append({**cell, "round": round_number})
+            for clients in args.clients:
+                for peer in [*peers[shift:], *peers[:shift]]:
+                    cell = bench.throughput(peer, operation, clients)
+                    if cell:
+                        cells.append({**cell, "round": round_number})
+        done += 1
+        taken = time.monotonic() - started
+        print(f"round {done} of {args.rounds}: {taken:.0f} s", flush=True)
+        if time.monotonic() + taken > deadline and done < args.rounds:
+            print("The time is up: no further rounds.")
+            break
+    return {"operations": operations, "rounds": done, "cells": cells}
+
+
+def get_facts(server):
+    """Return credentials and ids, read from the database and by one login."""
+    path = server.database.settings.addons / "bj_bench" / "facts.py"
+    spec = spec_from_file_location("bj_bench_facts", path)
+    spec.loader.exec_module(known := module_from_spec(spec))
+    name = server.database.name
+    login = {"db": name, "login": known.LOGIN, "password": known.PASSWORD}
+    body = {"jsonrpc": "2.0", "method": "call", "params": login, "id": 1}
+    session_id, user_id = open_session(server.port, body)
+    return {
+        "database": name,
+        "user_id": user_id,
+        "password": known.PASSWORD,
+        "token": known.TOKEN,
+        "session_id": session_id,
+        "countries": dict(sql(name, "SELECT code, id FROM res_country")),
+        "tags": dict(sql(name, "SELECT name->>'en_US', id FROM res_partner_category")),
+        "partners": sql(
+            name, "SELECT id, ref FROM res_partner WHERE ref LIKE 'K%' ORDER BY id"
+        ),
+    }
+
+
+def open_session(port, body):
+    """Return ``(session id, user id)`` of a login."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {"Content-Type": "application/json"}
+    connection.request("POST", "/web/session/authenticate", json.dumps(body), headers)
+    answer = connection.getresponse()
+    result = json.loads(answer.read())["result"]
+    cookie = answer.headers["Set-Cookie"]
+    return cookie.split("session_id=")[1].split(";")[0], result["uid"]
+
+
+class Bench:
+    """Makes the requests of a cell, measures them, and removes what they made."""
+
+    def __init__(self, server, facts):
+        self.server = server
+        self.facts = facts
+        self.number = itertools.count(1)
+        self.partner = itertools.cycle(facts["partners"][1000:])
+        self.last_id = sql(facts["database"], "SELECT max(id) FROM res_partner")[0][0]
+        self.country_codes = sorted(facts["countries"])[:20]
+        self.tag_names = sorted(facts["tags"])[:20]
+
+    def warm_up(self, peer, operation):
+        requests = self.make_requests(
+            peer, operation, 6 if operation not in BULK else 2
+        )
+        if requests:
+            self._run(peer, operation, requests)
+            self.clean_up(operation)
+
+    def latency(self, peer, operation, samples):
+        if operation in BULK:
+            samples = 2
+        elif operation in HEAVY:
+            samples = max(samples // 4, 2)
+        requests = self.make_requests(peer, operation, samples + 2)
+        if not requests:
+            return None
+        # The first two find what others have pushed out of the caches of both workers.
+        unmeasured = 0 if operation in BULK else 2
+        self._run(peer, operation, requests[:unmeasured])
+        with self.server.watch() as seen:
+            times = self._run(peer, operation, requests[unmeasured:][:samples])
+        self.clean_up(operation)
+        return {
+            "peer": peer.name,
+            "operation": operation,
+            "clients": 1,
+            "ms": [round(seconds * 1000, 3) for seconds in times],
+            **seen,
+        }
+
+    def throughput(self, peer, operation, clients):
+        if operation in HEAVY:
+            return None
+        count = MAX_TOGETHER.get(operation, 900)
+        requests = self.make_requests(peer, operation, count)
+        if not requests:
+            return None
+        with self.server.watch() as seen:
+            rate = run_together(
+                self.server.port,
+                requests,
+                self._check(peer, operation),
+                clients,
+                SECONDS_TOGETHER,
+            )
+        self.clean_up(operation)
+        return {
+            "peer": peer.name,
+            "operation": operation,
+            "clients": clients,
+            "rate": round(rate, 1),
+            "mib": seen["mib"],
+        }
+
+    def _run(self, peer, operation, requests):
+        check = self._check(peer, operation)
+        return run_one_by_one(self.server.port, requests, check)
+
+    def _check(self, peer, operation):
+        def check(request, status, body):
+            peer.check(request, status, body)
+            rows = {"list": 100, "list_total": 100, "list1000": 1000, "get": 1}
+            if operation in rows:
+                peer.check_rows(body, rows[operation])
+
+        return check
+
+    # -- requests --------------------------------------------------------------------
+
+    def make_requests(self, peer, operation, count):
+        """Return the requests of a cell, none if the peer does not offer that."""
+        if operation == "list1000":
+            return [peer.list(1000 + n * 100, 1000) for n in range(count)]
+        make = getattr(peer, operation)
+        if make is None:
+            return []
+        if operation in ("list", "list_total"):
+            return [make(1000 + n % 80 * 100) for n in range(count)]
+        if operation == "get":
+            return [make(next(self.partner)) for _n in range(count)]
+        if operation == "create":
+            return [make(self._row()) for _n in range(count)]
+        if operation == "update":
+            return [make(next(self.partner), self._change()) for _n in range(count)]
+        if operation == "delete":
+            return [make(partner) for partner in self._spare_partners(count)]
+        if operation == "bulk":
+            return [make([self._row() for _r in range(1000)]) for _n in range(count)]
+        return [make([self._nested_row() for _r in range(1000)]) for _n in range(count)]
+
+    def _row(self):
+        number = next(self.number)
+        return {
+            "ref": f"N{number:08}",
+            "name": f"New contact {number}",
+            "email": f"new{number}@example.com",
+            "phone": f"+380 67 {number:07}",
+            "street": f"{number % 200} Side Street",
+            "city": f"Town {number % 500}",
+            "zip": f"{number % 90000 + 10000}",
+        }
+
+    def _nested_row(self):
+        row = self._row()
+        number = int(row["ref"][1:])
+        row["country"] = self.country_codes[number % len(self.country_codes)]
+        row["tags"] = [
+            self.tag_names[(number + n) % len(self.tag_names)] for n in (0, 7)
+        ]
+        return row
+
+    def _change(self):
+        number = next(self.number)
+        return {
+            "street": f"{number} New Street",
+            "city": f"New Town {number}",
+            "phone": f"+380 50 {number:07}",
+        }
+
+    def _spare_partners(self, count):
+        """Return contacts that nobody minds losing."""
+        rows = [self._row() for _n in range(count)]
+        request = json_request("POST", "/bj_bench/partners", rows)
+        ids = call(self.server.port, request)
+        return list(zip(ids, (row["ref"] for row in rows), strict=True))
+
+    def clean_up(self, operation):
+        """Remove what was made, so that the table is as large for the next one."""
+        if operation not in (*BULK, "create", "delete"):
+            return
+        made = f"> {self.last_id}"
+        sql(
+            self.facts["database"],
+            "DELETE FROM mail_message WHERE model = 'res.partner' AND res_id " + made,
+            "DELETE FROM mail_followers WHERE res_model = 'res.partner'"
+            f" AND res_id {made}",
+            f"DELETE FROM res_partner WHERE id {made}",
+        )
+
+
+# Tables ---------------------------------------------------------------------------------
+
+
+def summarize(result):
+    """Return ``{operation: {peer: figures}}`` of the cells."""
+    cells = defaultdict(list)
+    for cell in result["cells"]:
+        cells[cell["operation"], cell["peer"]].append(cell)
+    tables = defaultdict(dict)
+    for (operation, peer), found in cells.items():
+        single = [cell for cell in found if cell["clients"] == 1]
+        raw = {
+            cell["round"]: statistics.median(cell["ms"])
+            for cell in cells[operation, "raw"]
+            if cell["clients"] == 1
+        }
+        medians = {cell["round"]: statistics.median(cell["ms"]) for cell in single}
+        times = [ms for cell in single for ms in cell["ms"]]
+        tables[operation][peer] = {
+            "median_ms": median(list(medians.values())),
+            "p95_ms": percentile(times, 0.95),
+            "ratio": median([ms / raw[n] for n, ms in medians.items() if n in raw]),
+            "queries": median([c["queries"] for c in single if c["queries"]]),
+            "mib": max((c["mib"] for c in found if c["mib"]), default=None),
+            "rates": {
+                clients: median([c["rate"] for c in found if c["clients"] == clients])
+                for clients in sorted({c["clients"] for c in found} - {1})
+            },
+        }
+    return tables
+
+
+def show(result):
+    for operation, peers in summarize(result).items():
+        rates = sorted({n for figures in peers.values() for n in figures["rates"]})
+        heads = ["median ms", "p95 ms", "x raw", "queries"]
+        heads += [f"req/s c{clients}" for clients in rates] + ["MiB"]
+        print(f"\n{operation}: {OPERATIONS[operation]}")
+        print(f"{'':<12}" + "".join(f"{head:>11}" for head in heads))
+        for peer in sorted(peers, key=[peer.name for peer in PEERS].index):
+            figures = peers[peer]
+            values = [
+                shown(figures["median_ms"], 1),
+                shown(figures["p95_ms"], 1),
+                shown(figures["ratio"], 2),
+                shown(figures["queries"], 0),
+                *(shown(figures["rates"].get(clients), 0) for clients in rates),
+                shown(figures["mib"], 0),
+            ]
+            print(f"{peer:<12}" + "".join(f"{value:>11}" for value in values))
+
+
+def shown(value, digits):
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,6 @@
+def measure(database, args, oca):
+    return {}
+
+
+def show(result):
+    pass

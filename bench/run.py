@@ -1,0 +1,90 @@
+"""Measure the API against the ways into Odoo that are used today.
+
+Rounds are interleaved: round, operation, peer, each round starting with another peer, so
+that whatever else the machine does meets all of them. A ratio is the median of the
+rounds' ratios to ``raw``, the bare controller.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+
+import inbound
+import outbound
+from peers import PEERS
+from server import Database, Server, Settings, install_oca
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    peers = [peer.name for peer in PEERS]
+    parser.add_argument("--quick", action="store_true", help="below three minutes")
+    parser.add_argument("--rounds", type=int, help="5, with --quick 2")
+    parser.add_argument("--samples", type=int, help="requests a cell: 24, or 10")
+    parser.add_argument("--minutes", type=float, help="end after so many: 14, or 2.5")
+    parser.add_argument(
+        "--only", type=split, default=peers, metavar="PEERS", help=",".join(peers)
+    )
+    parser.add_argument(
+        "--ops",
+        type=split,
+        default=[*inbound.OPERATIONS, "outbound"],
+        metavar="OPERATIONS",
+        help=",".join([*inbound.OPERATIONS, "outbound"]),
+    )
+    parser.add_argument("--clients", type=split, default=["4", "16"])
+    parser.add_argument("--json", metavar="FILE", help="write all numbers to it")
+    parser.add_argument("--port", type=int, default=8150)
+    parser.add_argument("--keep", action="store_true", help="keep the database")
+    args = parser.parse_args()
+    args.rounds = args.rounds or (2 if args.quick else 5)
+    args.samples = args.samples or (10 if args.quick else 24)
+    args.minutes = args.minutes or (2.5 if args.quick else 14)
+    args.clients = [int(count) for count in args.clients if count]
+    if args.quick:
+        args.clients = args.clients[-1:]
+    for name, known in (("only", peers), ("ops", [*inbound.OPERATIONS, "outbound"])):
+        if unknown := set(getattr(args, name)) - set(known):
+            parser.error(f"--{name}: unknown {', '.join(sorted(unknown))}")
+    return args
+
+
+def split(text):
+    return [part for part in text.split(",") if part]
+
+
+def main():
+    args = parse_arguments()
+    settings = Settings()
+    results = {"machine": describe_machine(), "arguments": vars(args)}
+    oca, oca_root = install_oca(settings)
+    deadline = time.monotonic() + args.minutes * 60
+    with Database(settings, oca, oca_root, args.keep) as database:
+        operations = [name for name in inbound.OPERATIONS if name in args.ops]
+        if operations:
+            with Server(database, args.port, "--max-cron-threads=0") as server:
+                results["inbound"] = inbound.measure(
+                    server, args, operations, oca, deadline
+                )
+            inbound.show(results["inbound"])
+        if "outbound" in args.ops:
+            results["outbound"] = outbound.measure(database, args, oca)
+            outbound.show(results["outbound"])
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(results, file, indent=1)
+
+
+def describe_machine():
+    return {
+        "cpus": os.cpu_count(),
+        "load": os.getloadavg(),
+        "python": sys.version.split()[0],
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,257 @@
+"""The server under measurement: its database, its processes, what it logs and needs."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import psycopg2
+from client import call, json_request, median
+
+MODULES = ["bj_bench"]
+# peer -> (module of ours, distributions of its addons, Python requirements of those)
+OCA = {
+    "fastapi": (
+        "bj_bench_fastapi",
+        ["odoo-addon-fastapi", "odoo-addon-endpoint_route_handler"],
+        [
+            *("fastapi", "python-multipart", "ujson", "a2wsgi>=1.10.6", "pydantic"),
+            *("parse-accept-language", "fastapi-openapi-overrides"),
+        ],
+    ),
+    "base_rest": (
+        "bj_bench_rest",
+        ["odoo-addon-rest_log", "odoo-addon-base_rest", "odoo-addon-component"],
+        ["cerberus", "pyquerystring", "parse-accept-language", "apispec", "cachetools"],
+    ),
+    "queue_job": ("queue_job", ["odoo-addon-queue_job"], []),
+}
+PERFORMANCE = re.compile(
+    r' werkzeug: .* "\S+ (\S+) HTTP/[\d.]+" \d+ - (\d+) [\d.]+ [\d.]+'
+)
+
+
+class Settings:
+    """What ./dev hands over in the environment."""
+
+    def __init__(self):
+        environment = os.environ
+        self.odoo = json.loads(environment["BJ_BENCH_ODOO"])
+        self.addons_path = environment["BJ_BENCH_ADDONS_PATH"]
+        self.template = environment["BJ_BENCH_TEMPLATE"]  # the addon is installed in it
+        self.prefix = environment["BJ_BENCH_PREFIX"]  # of the names of our databases
+        self.data = Path(environment["BJ_BENCH_DATA"])  # Odoo's data directory
+        self.cache = Path(environment["BJ_BENCH_CACHE"])
+        self.logs = Path(environment["BJ_BENCH_LOGS"])
+        self.addons = Path(__file__).parent / "addons"
+
+
+def install_oca(settings):
+    """Put the OCA addons below the cache, once; return ``(names, paths)`` of those had.
+
+    Outside of the virtual environment, so that development goes on without them.
+    """
+    root = settings.cache / "bench-oca-18.0"
+    names = []
+    for name, (_module, addons, requirements) in OCA.items():
+        if not (root / f"{name}.complete").exists():
+            pip = [settings.odoo[0], "-m", "pip", "install", "-q", "--upgrade"]
+            pip += ["--disable-pip-version-check"]
+            wheels = [f"{addon}==18.*" for addon in addons]
+            try:
+                run([*pip, "--no-deps", "--target", root / "addons", *wheels])
+                if requirements:
+                    run([*pip, "--target", root / "python", *requirements])
+            except subprocess.CalledProcessError as error:
+                reason = error.stdout.decode(errors="replace").strip()
+                print(f"Without OCA {name}, pip cannot get it: {reason[-200:]}")
+                continue
+            (root / f"{name}.complete").touch()
+        names.append(name)
+    return names, root
+
+
+def run(command):
+    subprocess.run(
+        [str(part) for part in command],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def sql(database, *statements):
+    """Run statements, each in its own transaction; return the rows of the last one."""
+    with closing(psycopg2.connect(dbname=database)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+class Database:
+    """A copy of a prepared database, gone when the block ends."""
+
+    def __init__(self, settings, oca, oca_root, keep=False):
+        self.settings = settings
+        self.oca = oca
+        self.oca_root = oca_root
+        self.name = f"{settings.prefix}_{os.getpid()}"
+        self.keep = keep
+
+    def __enter__(self):
+        prepared = self._prepare()
+        self._copy(prepared, self.name)
+        sql(self.name, "VACUUM ANALYZE")
+        return self
+
+    def __exit__(self, *exc_info):
+        if not self.keep:
+            self._drop(self.name)
+
+    def odoo(self, *options):
+        """Return ``(command, environment)`` of Odoo with the addons to compare with."""
+        paths = [self.settings.addons_path, str(self.settings.addons)]
+        paths.append(str(self.oca_root / "addons" / "odoo" / "addons"))
+        paths = [path for path in paths if "," in path or Path(path).exists()]
+        environment = {**os.environ, "PYTHONPATH": str(self.oca_root / "python")}
+        command = [*self.settings.odoo, f"--addons-path={','.join(paths)}", *options]
+        return [str(part) for part in command], environment
+
+    def _prepare(self):
+        """Return the database with the modules and 10,000 contacts, made when needed."""
+        name = f"{self.settings.prefix}_template"
+        wanted = self._identity()
+        comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database"
+        found = sql("postgres", f"{comment} WHERE datname = '{name}'")
+        if found == [(wanted,)]:
+            return name
+        print("Preparing 10,000 contacts and what is compared, about a minute ...")
+        self._copy(self.settings.template, name)
+        modules = [*MODULES, *(OCA[peer][0] for peer in self.oca)]
+        options = [
+            "-d",
+            name,
+            "-i",
+            ",".join(modules),
+            "--stop-after-init",
+            "--no-http",
+        ]
+        command, environment = self.odoo(*options, "--max-cron-threads=0")
+        log = self.settings.logs / "bench-install.log"
+        with log.open("w") as output:
+            code = subprocess.run(
+                command, env=environment, stdout=output, stderr=output
+            ).returncode
+        text = log.read_text(errors="replace")
+        if code or " ERROR " in text.replace("odoo.sql_db", ""):
+            raise SystemExit(f"The benchmark's modules do not install, see {log}")
+        sql("postgres", f"COMMENT ON DATABASE \"{name}\" IS '{wanted}'")
+        return name
+
+    def _identity(self):
+        rows = sql(
+            "postgres",
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database"
+            f" WHERE datname = '{self.settings.template}'",
+        )
+        files = sorted(self.settings.addons.rglob("*.py"))
+        newest = max(path.stat().st_mtime_ns for path in files)
+        return f"{rows[0][0] if rows else ''} {newest} {','.join(self.oca)}"
+
+    def _copy(self, source, name):
+        self._drop(name)
+        sql("postgres", f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
+        filestore = self.settings.data / "filestore"
+        if (filestore / source).exists():
+            # Odoo never changes a stored file, it only adds and removes them.
+            shutil.copytree(filestore / source, filestore / name, copy_function=os.link)
+
+    def _drop(self, name):
+        sql("postgres", f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        shutil.rmtree(self.settings.data / "filestore" / name, ignore_errors=True)
+
+
+class Server:
+    """Odoo with processes as workers, measured from outside."""
+
+    def __init__(self, database, port, *options, workers=2):
+        self.database = database
+        self.port = port
+        self.log = database.settings.logs / f"bench-{port}.log"
+        command, environment = database.odoo(
+            *("-d", database.name, f"--workers={workers}", f"--http-port={port}"),
+            *(f"--gevent-port={port + 1}", "--http-interface=127.0.0.1"),
+            *("--limit-time-cpu=600", "--limit-time-real=1200", *options),
+        )
+        self.output = self.log.open("w")
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=self.output, stderr=subprocess.STDOUT
+        )
+
+    def __enter__(self):
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with suppress(OSError, ValueError):
+                if self.workers() and call(
+                    self.port, json_request("GET", "/web/health")
+                ):
+                    return self
+            time.sleep(0.1)
+        self.__exit__()
+        raise SystemExit(f"Odoo does not start, see {self.log}")
+
+    def __exit__(self, *exc_info):
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.output.close()
+
+    def workers(self):
+        """Return the ids of the processes that answer HTTP requests."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                parent = int(stat.read_text().rpartition(")")[2].split()[1])
+                command = stat.with_name("cmdline").read_bytes()
+                if parent == self.process.pid and b"gevent\0" not in command:
+                    found.append(int(stat.parent.name))
+        return found
+
+    @contextmanager
+    def watch(self):
+        """Yield a dict that has ``queries`` (median a request) and ``mib`` afterwards.
+
+        Queries are those that Odoo counts for its log, of every cursor of the request;
+        MiB is the peak of the larger worker.
+        """
+        seen = {}
+        start = self.log.stat().st_size
+        workers = self.workers()
+        for pid in workers:
+            with suppress(OSError):  # starts the peak anew
+                Path(f"/proc/{pid}/clear_refs").write_text("5")
+        yield seen
+        peaks = []
+        for pid in workers:
+            with suppress(OSError):
+                status = Path(f"/proc/{pid}/status").read_text()
+                peaks.append(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024)
+        time.sleep(0.02)  # a request is logged after it has been answered
+        with self.log.open("rb") as file:
+            file.seek(start)
+            lines = file.read().decode(errors="replace").splitlines()
+        counts = [
+            int(match[2]) for line in lines if (match := PERFORMANCE.search(line))
+        ]
+        seen["queries"] = median(counts)
+        seen["mib"] = max(peaks, default=None)
