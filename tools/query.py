@@ -220,6 +220,8 @@ def parse(query, fields, params, keys, orders, defaults, cast):
         raise BadRequest(f"More than {MAX_PAIRS} query parameters: send fewer.")
     options, filters = {}, {}
     for name, value in query:
+        if _UNSTORABLE.search(value):
+            raise _bad(name, f"{name} holds a NUL, which no text can.")
         if name not in RESERVED:
             filters.setdefault(name, []).append(value)
         elif name in options:
