@@ -4,9 +4,6 @@ import time
 import traceback
 from functools import partial
 
-from psycopg2 import IntegrityError
-from psycopg2.pool import PoolError
-
 from odoo import SUPERUSER_ID, api
 from odoo.exceptions import (
     AccessDenied,
@@ -17,6 +14,8 @@ from odoo.exceptions import (
 )
 from odoo.http import Dispatcher, Response
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+from psycopg2 import IntegrityError
+from psycopg2.pool import PoolError
 from werkzeug.exceptions import HTTPException
 
 from ..exceptions import (
