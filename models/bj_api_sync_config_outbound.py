@@ -18,7 +18,8 @@ PAUSE_ACTIVITY = "bj_api_sync.mail_activity_type_paused"
 
 class BjApiSyncConfig(models.Model):
     _name = "bj.api.sync.config"
-    _inherit = ["bj.api.sync.config", "mail.activity.mixin"]
+    # Whoever gets an activity follows the record, so it has to be a thread too.
+    _inherit = ["bj.api.sync.config", "mail.thread", "mail.activity.mixin"]
 
     delivery_ids = fields.One2many(
         "bj.api.sync.delivery", "config_id", string="Deliveries"
@@ -69,6 +70,10 @@ class BjApiSyncConfig(models.Model):
     @api.ondelete(at_uninstall=False)
     def _unlink_triggers(self):
         self.sudo().server_action_ids._delete_with_holders()
+        # Not left to the foreign keys of both tables: they would meet in the log.
+        self.env.cr.execute(
+            "DELETE FROM bj_api_sync_delivery WHERE config_id = ANY(%s)", [self.ids]
+        )
 
     # -- buttons -----------------------------------------------------------------------
 

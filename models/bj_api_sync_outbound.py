@@ -473,7 +473,7 @@ class BjApiSyncOutbound(models.AbstractModel):
     @api.model
     def _run_request_script(self, config, records, data, headers, params, call):
         script = self.env["bj.api.sync.script"]
-        context = script._context(
+        context = script._make_context(
             config,
             direction="out",
             records=records,
@@ -750,7 +750,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             self._write_answer(config, records, response)
         if config.response_script:
             script = self.env["bj.api.sync.script"]
-            context = script._context(
+            context = script._make_context(
                 config,
                 direction="out",
                 records=records,

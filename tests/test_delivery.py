@@ -1,0 +1,549 @@
+import json
+from datetime import datetime, timedelta
+
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from .outbound_common import OutboundCase
+from .receiver import answer, html, redirect, reset, retry_after
+
+
+@tagged("post_install", "-at_install")
+class TestEnqueue(OutboundCase):
+    def test_payload_is_frozen_and_the_last_one_of_a_transaction_wins(self):
+        config = self._make_config()
+        partner = self._make_partner()
+        for name in ("Ada 1", "Ada 2", "Ada 3"):
+            partner.name = name
+            self._trigger(config, partner)
+        delivery = self._commit(config)
+        self.assertEqual(len(delivery), 1)
+        partner.name = "Later"
+        self.assertEqual(json.loads(delivery.payload)["name"], "Ada 3")
+        self.assertRecordValues(
+            delivery,
+            [{"state": "pending", "method": "POST", "res_id": partner.id,
+              "attempt_count": 0, "model": "res.partner"}],
+        )  # fmt: skip
+        self.assertEqual(delivery.res_ids, partner.ids)
+
+    def test_a_trigger_after_a_savepoint_changes_the_same_delivery(self):
+        config = self._make_config()
+        partner = self._make_partner()
+        self._trigger(config, partner, "create")
+        with self.env.cr.savepoint():
+            partner.name = "Within"
+            self._trigger(config, partner)
+        partner.name = "After"
+        self._trigger(config, partner)
+        delivery = self._commit(config)
+        self.assertEqual(len(delivery), 1)
+        self.assertEqual(json.loads(delivery.payload)["name"], "After")
+
+    def test_what_a_savepoint_rolls_back_is_not_sent(self):
+        config = self._make_config()
+        partner = self._make_partner()
+        for flush in (False, True):
+            with self.subTest(flush=flush):
+                savepoint = self.env.cr.savepoint()
+                self._trigger(config, partner)
+                if flush:
+                    self.env.cr.flush()
+                savepoint.close(rollback=True)
+                self.assertFalse(self._commit(config))
+
+    def test_a_later_trigger_makes_what_a_savepoint_took_along_again(self):
+        config = self._make_config()
+        partner = self._make_partner()
+        savepoint = self.env.cr.savepoint()
+        self._trigger(config, partner)
+        self.env.cr.flush()
+        savepoint.close(rollback=True)
+        self._trigger(config, partner)
+        self.assertEqual(len(self._commit(config)), 1)
+        cron = self.env.ref("bj_api_sync.ir_cron_send")
+        triggers = self.env["ir.cron.trigger"].search([("cron_id", "=", cron.id)])
+        self.assertTrue(triggers, "the sender is woken though its wake-up was undone")
+
+    def test_creation_comes_before_update_whatever_fires_first(self):
+        create = self._make_config("POST", "/create")
+        update = self._make_config("PUT", "/update/{ref}")
+        partner = self._make_partner()
+        self._trigger(update, partner)
+        self._trigger(create, partner, "create")
+        deliveries = self._commit(create | update)
+        self.assertEqual(deliveries.mapped("method"), ["POST", "PUT"])
+
+    def test_deletion_is_written_before_the_record_is_gone(self):
+        config = self._make_config("DELETE", "/orders/{ref}", lines={"ref": {
+            "field_path": "ref", "is_record_identifier": True}})  # fmt: skip
+        partner = self._make_partner(ref="A/1")
+        self._trigger(config, partner, "unlink")
+        partner.unlink()
+        delivery = self._commit(config)
+        self.assertTrue(delivery.url.endswith("/orders/A%2F1"))
+        self.assertFalse(delivery.payload, "the URL says it all")
+
+    def test_a_record_created_and_deleted_in_one_transaction_is_sent_in_order(self):
+        create = self._make_config("POST", "/create")
+        delete = self._make_config("DELETE", "/orders/{ref}")
+        partner = self._make_partner()
+        self._trigger(create, partner, "create")
+        self._trigger(delete, partner, "unlink")
+        partner.unlink()
+        deliveries = self._commit(create | delete)
+        self.assertEqual(deliveries.mapped("method"), ["POST", "DELETE"])
+
+    def test_records_outside_the_filter_domain_are_left_out(self):
+        config = self._make_config(filter_domain="[('ref', '=like', 'C%')]")
+        partners = self._make_partner() | self._make_partner(ref="D1")
+        deliveries = self._enqueue(config, partners)
+        self.assertEqual(deliveries.mapped("res_id"), partners[0].ids)
+
+    def test_batches_hold_up_to_a_page_and_grow_within_their_transaction(self):
+        config = self._make_config(is_paginated=True, page_size=3)
+        partners = self.env["res.partner"].create(
+            [{"name": f"P{n}", "ref": f"C{n}"} for n in range(8)]
+        )
+        self._trigger(config, partners[:4])
+        with self.env.cr.savepoint():
+            partners[1].name = "changed"
+            self._trigger(config, partners[1] | partners[4:])
+        deliveries = self._commit(config)
+        self.assertEqual(
+            deliveries.mapped("res_ids"),
+            [partners[:3].ids, partners[3:6].ids, partners[6:].ids],
+        )
+        self.assertEqual(json.loads(deliveries[0].payload)[1]["name"], "changed")
+
+    def test_a_failing_mapping_makes_a_failed_delivery_and_not_a_failed_save(self):
+        cases = {
+            "missing placeholder": {"url": self.receiver.url("/orders/{nothing}")},
+            "empty placeholder": {"url": self.receiver.url("/orders/{email}")},
+            "script": {"request_script": "request_data['x'] = 1 / 0"},
+        }
+        for name, vals in cases.items():
+            with self.subTest(name), mute_logger("bj.api.outbound"):
+                config = self._make_config(**vals)
+                partners = self._make_partner() | self._make_partner(
+                    ref="C2", email="b@example.com"
+                )
+                deliveries = self._enqueue(config, partners)
+                self.assertEqual(deliveries[0].state, "failed")
+                self.assertTrue(deliveries[0].last_error)
+                good = deliveries[1].state == "pending"
+                self.assertEqual(good, name == "empty placeholder")
+
+    def test_request_script_changes_payload_headers_and_parameters(self):
+        config = self._make_config(
+            param_ids=[(0, 0, {"name": "shop", "value": "{ref}"})],
+            header_ids=[(0, 0, {"name": "X-Shop", "value": "one"})],
+            request_script="request_data['extra'] = record.name\n"
+            "headers['X-Signed'] = sha256(record.ref)[:6]\n"
+            "headers['X-Shop'] = 'two'\n"
+            "params['page'] = 7",
+        )
+        delivery = self._enqueue(config, self._make_partner(ref="ö 1"))
+        self._send()
+        request = self.receiver.requests[0]
+        self.assertEqual(request.json()["extra"], "Ada")
+        self.assertEqual(len(request.headers["x-signed"]), 6)
+        self.assertEqual(request.headers["x-shop"], "two")
+        self.assertEqual(dict(request.query), {"shop": "ö 1", "page": "7"})
+        self.assertNotIn("two", delivery.sudo().headers, "sealed, as a secret may be")
+
+
+@tagged("post_install", "-at_install")
+class TestSend(OutboundCase):
+    def test_a_delivery_arrives_with_its_headers_and_leaves_a_log_row(self):
+        config = self._make_config(
+            auth_type="bearer",
+            bearer_token="Bearer a-secret-token-1",
+            header_ids=[
+                (0, 0, {"name": "X-Key", "value": "hidden-1", "is_secret": True})
+            ],
+        )
+        partner = self._make_partner()
+        delivery = self._enqueue(config, partner)
+        self.assertEqual(self._send(), 1)
+        (request,) = self.receiver.requests
+        self.assertEqual(request.headers["authorization"], "Bearer a-secret-token-1")
+        self.assertEqual(request.headers["x-key"], "hidden-1")
+        self.assertEqual(request.headers["idempotency-key"], delivery.uuid)
+        self.assertEqual(request.headers["content-type"], "application/json")
+        self.assertEqual(request.body.decode(), delivery.payload)
+        self.assertRecordValues(
+            delivery,
+            [{"state": "delivered", "attempt_count": 1, "last_status_code": 200,
+              "last_error": False, "is_claimed": False}],
+        )  # fmt: skip
+        self.assertTrue(delivery.delivered_date)
+        log = delivery.log_ids
+        self.assertRecordValues(
+            log,
+            [{"status": "success", "direction": "out", "attempt": 1,
+              "record_id": partner.id, "response_code": 200}],
+        )  # fmt: skip
+        for secret in ("a-secret-token-1", "hidden-1"):
+            self.assertNotIn(secret, log.request_headers)
+
+    def test_basic_auth_form_content_and_signature(self):
+        config = self._make_config(
+            auth_type="basic",
+            auth_login="ann",
+            auth_password="pass",
+            content_type="form",
+            signing_secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        )
+        delivery = self._enqueue(config, self._make_partner(email="a b@example.com"))
+        self._send()
+        (request,) = self.receiver.requests
+        self.assertEqual(request.headers["authorization"], "Basic YW5uOnBhc3M=")
+        self.assertEqual(request.body, b"ref=C1&name=Ada&email=a+b%40example.com")
+        self.assertEqual(request.headers["webhook-id"], delivery.uuid)
+        self.assertTrue(request.headers["webhook-signature"].startswith("v1,"))
+
+    def test_each_answer_ends_as_it_should(self):
+        other = f"http://localhost:{self.receiver.port}/elsewhere"
+        for behaviour, state, status in [
+            (answer(201), "delivered", 201),
+            (html(200), "delivered", 200),
+            (answer(400, b'{"error": "name is missing"}'), "failed", 400),
+            (answer(401), "failed", 401),
+            (answer(404), "failed", 404),
+            (redirect(other), "failed", 302),
+            (answer(408), "pending", 408),
+            (answer(409), "pending", 409),
+            (answer(425), "pending", 425),
+            (answer(500), "pending", 500),
+            (answer(503), "pending", 503),
+            (reset(), "pending", 0),
+        ]:
+            with self.subTest(status=status, state=state):
+                self.receiver.clear()
+                self.receiver.on("/orders", behaviour)
+                config = self._make_config()
+                delivery = self._enqueue(config, self._make_partner())
+                self._send()
+                self.assertEqual(len(self.receiver.requests), 1)
+                self.assertRecordValues(
+                    delivery,
+                    [{"state": state, "last_status_code": status,
+                      "attempt_count": 1}],
+                )  # fmt: skip
+                self.assertEqual(bool(delivery.last_error), state != "delivered")
+                config.unlink()
+
+    def test_500_twice_then_200_is_delivered_under_one_key(self):
+        self.receiver.on("/orders", answer(500), answer(500), answer(200))
+        delivery = self._enqueue(self._make_config(), self._make_partner())
+        for number in (1, 2, 3):
+            self._make_due(delivery)
+            self._send()
+            self.assertEqual(delivery.attempt_count, number)
+        self.assertEqual(delivery.state, "delivered")
+        self.assertEqual(sorted(delivery.log_ids.mapped("attempt")), [1, 2, 3])
+        keys = {
+            request.headers["idempotency-key"] for request in self.receiver.requests
+        }
+        self.assertEqual(keys, {delivery.uuid})
+
+    def test_attempts_end_at_the_maximum(self):
+        self.receiver.on("/orders", answer(500))
+        delivery = self._enqueue(
+            self._make_config(max_attempts=2), self._make_partner()
+        )
+        for _attempt in range(3):
+            self._make_due(delivery)
+            self._send()
+        self.assertRecordValues(delivery, [{"state": "failed", "attempt_count": 2}])
+
+    def test_a_conflict_is_tried_once_more(self):
+        self.receiver.on("/orders", answer(409))
+        delivery = self._enqueue(self._make_config(), self._make_partner())
+        self._send()
+        self.assertEqual(delivery.state, "pending")
+        self._make_due(delivery)
+        self._send()
+        self.assertEqual(delivery.state, "failed")
+
+    def test_retry_after_holds_the_whole_host(self):
+        self.receiver.on("/orders", retry_after("120"), answer(200))
+        config = self._make_config()
+        other = self._make_config(path="/other")
+        first = self._enqueue(config, self._make_partner())
+        self._send()
+        self.assertEqual(first.state, "pending")
+        wait = first.next_attempt_date - datetime.utcnow()
+        self.assertGreater(wait, timedelta(seconds=110))
+        self._enqueue(other, self._make_partner(ref="C2"))
+        self.assertEqual(self._send(), 0, "another configuration of the same host")
+        host = self.env["bj.api.sync.destination"].search(
+            [("name", "=", f"127.0.0.1:{self.receiver.port}")]
+        )
+        self.assertEqual(host.state, "held")
+        host.action_resume()
+        self._make_due(first)
+        self.assertEqual(self._send(), 2)
+
+    def test_410_pauses_the_configuration_and_tells_administrators(self):
+        self.receiver.on("/orders", answer(410))
+        config = self._make_config()
+        delivery = self._enqueue(config, self._make_partner())
+        self._send()
+        self.assertEqual(delivery.state, "failed")
+        self.assertTrue(config.is_paused)
+        self.assertTrue(config.activity_ids)
+        waiting = self._enqueue(config, self._make_partner(ref="C2")) - delivery
+        self.assertEqual(self._send(), 0)
+        self.assertEqual(waiting.state, "pending", "it waits until it is resumed")
+        config.action_resume()
+        self.assertFalse(config.activity_ids)
+        self.receiver.on("/orders", answer(200))
+        self._send()
+        self.assertEqual(waiting.state, "delivered")
+
+    def test_ten_failures_in_a_row_pause_the_host_until_a_probe_succeeds(self):
+        self.receiver.on("/orders", answer(500))
+        config = self._make_config()
+        partners = self.env["res.partner"].create(
+            [{"name": f"P{n}", "ref": f"C{n}"} for n in range(12)]
+        )
+        deliveries = self._enqueue(config, partners[:10])
+        self._send()
+        host = self.env["bj.api.sync.destination"].search(
+            [("name", "=", f"127.0.0.1:{self.receiver.port}")]
+        )
+        self.assertEqual(host.state, "open")
+        count = len(config.activity_ids)
+        self.assertTrue(count)
+        self._make_due(deliveries)
+        self.receiver.clear()
+        self.assertEqual(self._send(), 0, "nothing while it is open")
+        self._let_pass(host)
+        self.receiver.on("/orders", answer(500))
+        self.assertEqual(self._send(), 1, "one probe, which fails")
+        self.assertEqual(len(config.activity_ids), count, "told once")
+        self._let_pass(host)
+        self._make_due(deliveries)
+        self.receiver.on("/orders", answer(200))
+        self.assertEqual(self._send(), 10, "the probe succeeds, all others follow")
+        self.assertEqual(host.state, "closed")
+        self.assertFalse(config.activity_ids)
+
+    def _let_pass(self, host):
+        self.env.cr.execute(
+            """UPDATE bj_api_sync_destination SET opened_until = '2020-01-01'
+               WHERE id = %s""",
+            [host.id],
+        )
+        self.env.invalidate_all()
+
+    def test_a_missing_encryption_key_stops_sending_and_loses_nothing(self):
+        config = self._make_config(
+            auth_type="bearer", bearer_token="secret-token-12345"
+        )
+        delivery = self._enqueue(config, self._make_partner())
+        self.env.cr.execute(
+            "UPDATE bj_api_sync_config SET bearer_token_secret = 'sealed otherwise'"
+        )
+        self.env.invalidate_all()
+        with mute_logger("bj.api.sender"):
+            self.assertEqual(self._send(), 0)
+        self.assertRecordValues(delivery, [{"state": "pending", "attempt_count": 0}])
+        self.assertIn("bj_api_sync_key", delivery.last_error)
+        self.assertFalse(self.receiver.requests)
+
+    def test_a_stale_result_does_not_overwrite_a_newer_attempt(self):
+        delivery = self._enqueue(self._make_config(), self._make_partner())
+        sender = self.env["bj.api.sync.sender"]
+        outbound = self.env["bj.api.sync.outbound"]
+        deliveries = self.env["bj.api.sync.delivery"]
+        (stale,) = deliveries._take(delivery.ids, [])
+        (current,) = deliveries._take(delivery.ids, [])
+        target = outbound._get_target(delivery.config_id)
+        request = outbound._prepare_request(stale, target)
+        from ..tools import transport
+
+        response = transport.send(request)
+        sender._settle([(outbound._judge(stale, target, request, response), response)])
+        self.env.invalidate_all()
+        self.assertEqual(delivery.state, "pending")
+        self.assertEqual(delivery.log_ids.attempt, 1, "its log row stays as evidence")
+        sender._settle(
+            [(outbound._judge(current, target, request, response), response)]
+        )
+        self.env.invalidate_all()
+        self.assertEqual(delivery.state, "delivered")
+
+    def test_a_claim_counts_the_attempt_and_leases_the_row(self):
+        delivery = self._enqueue(self._make_config(), self._make_partner())
+        self.env["bj.api.sync.delivery"]._take(delivery.ids, [])
+        self.env.invalidate_all()
+        self.assertRecordValues(
+            delivery, [{"state": "pending", "attempt_count": 1, "is_claimed": True}]
+        )
+        lease = delivery.next_attempt_date - datetime.utcnow()
+        self.assertGreater(lease, timedelta(seconds=30), "longer than the attempt")
+        self.assertEqual(self._send(), 0)
+        self._make_due(delivery)  # whoever claimed it is dead
+        self.assertEqual(self._send(), 1)
+        self.assertRecordValues(delivery, [{"state": "delivered", "attempt_count": 2}])
+
+
+@tagged("post_install", "-at_install")
+class TestOrder(OutboundCase):
+    def test_a_newer_payload_supersedes_those_that_wait(self):
+        config = self._make_config("PUT")
+        partner = self._make_partner()
+        for name in ("one", "two", "three"):
+            partner.name = name
+            deliveries = self._enqueue(config, partner)
+        self._send()
+        self.assertEqual(
+            deliveries.mapped("state"), ["superseded", "superseded", "delivered"]
+        )
+        self.assertEqual([body["name"] for body in self._bodies()], ["three"])
+
+    def test_a_newer_payload_replaces_one_that_waits_for_its_next_attempt(self):
+        self.receiver.on("/orders", answer(500), answer(200))
+        config = self._make_config("PUT")
+        partner = self._make_partner()
+        first = self._enqueue(config, partner)
+        self._send()
+        self.assertEqual(first.state, "pending")
+        partner.name = "newer"
+        deliveries = self._enqueue(config, partner)
+        self._send()
+        self.assertEqual(deliveries.mapped("state"), ["superseded", "delivered"])
+
+    def test_a_host_gets_creation_before_update_before_deletion(self):
+        create = self._make_config("POST", "/create")
+        update = self._make_config("PUT", "/update")
+        delete = self._make_config("DELETE", "/delete")
+        partner, other = self._make_partner(), self._make_partner(ref="C2")
+        for config in (create, update, delete):
+            self._enqueue(config, partner)
+        self._enqueue(create, other)
+        self.receiver.on("/create", answer(503), answer(200))
+        self._send()
+        paths = [request.path for request in self.receiver.requests]
+        self.assertEqual(
+            paths, ["/create", "/create"], "one record waits, not the other"
+        )
+        self._make_due(self._get_deliveries(create))
+        self._send()
+        paths = [request.path for request in self.receiver.requests]
+        self.assertEqual(paths[2:], ["/create", "/update", "/delete"])
+
+    def test_batches_and_single_records_keep_their_order(self):
+        batch = self._make_config("POST", "/batch", is_paginated=True, page_size=5)
+        single = self._make_config("PUT", "/single")
+        partners = self._make_partner() | self._make_partner(ref="C2")
+        self._enqueue(batch, partners)
+        self._enqueue(single, partners[0])
+        self._enqueue(batch, partners[1])
+        self.receiver.on("/batch", answer(503), answer(200))
+        self._send()
+        first = self._get_deliveries(batch)[0]
+        self.assertEqual(len(self.receiver.requests), 1)
+        self._make_due(first)
+        self._send()
+        paths = [request.path for request in self.receiver.requests]
+        self.assertEqual(paths[1], "/batch")
+        self.assertEqual(sorted(paths[2:]), ["/batch", "/single"])
+
+    def test_a_bigger_batch_supersedes_what_it_holds(self):
+        config = self._make_config("PUT", is_paginated=True, page_size=5)
+        partners = self._make_partner() | self._make_partner(ref="C2")
+        self._enqueue(config, partners[0])
+        deliveries = self._enqueue(config, partners)
+        self._send()
+        self.assertEqual(deliveries.mapped("state"), ["superseded", "delivered"])
+
+    def test_a_row_on_its_way_is_neither_superseded_nor_overtaken(self):
+        config = self._make_config("PUT")
+        partner = self._make_partner()
+        first = self._enqueue(config, partner)
+        self.env["bj.api.sync.delivery"]._take(first.ids, [])
+        deliveries = self._enqueue(config, partner)
+        self.assertEqual(self._send(), 0)
+        self.assertEqual(deliveries.mapped("state"), ["pending", "pending"])
+
+
+@tagged("post_install", "-at_install")
+class TestButtons(OutboundCase):
+    def test_send_again_sends_the_same_bytes_under_the_same_key(self):
+        self.receiver.on("/orders", answer(404), answer(200))
+        partner = self._make_partner()
+        delivery = self._enqueue(self._make_config(), partner)
+        self._send()
+        self.assertEqual(delivery.state, "failed")
+        partner.name = "changed since"
+        delivery.action_send_again()
+        self._send()
+        self.assertRecordValues(delivery, [{"state": "delivered", "attempt_count": 2}])
+        first, second = self.receiver.requests
+        self.assertEqual(first.body, second.body)
+        self.assertEqual(
+            first.headers["idempotency-key"], second.headers["idempotency-key"]
+        )
+
+    def test_send_again_gives_all_attempts_anew(self):
+        self.receiver.on("/orders", answer(500))
+        delivery = self._enqueue(
+            self._make_config(max_attempts=1), self._make_partner()
+        )
+        self._send()
+        delivery.config_id.max_attempts = 2
+        delivery.action_send_again()
+        self._send()
+        self.assertRecordValues(delivery, [{"state": "pending", "attempt_count": 2}])
+
+    def test_rebuild_takes_the_records_as_they_are_now(self):
+        partner = self._make_partner()
+        config = self._make_config()
+        delivery = self._enqueue(config, partner)
+        partner.name = "now"
+        delivery.action_rebuild_and_send()
+        self.assertEqual(
+            self._commit(config).mapped("state"), ["superseded", "pending"]
+        )
+        self._send()
+        self.assertEqual([body["name"] for body in self._bodies()], ["now"])
+
+    def test_cancel_spares_what_is_being_sent(self):
+        config = self._make_config()
+        partners = self._make_partner() | self._make_partner(ref="C2")
+        deliveries = self._enqueue(config, partners)
+        self.env["bj.api.sync.delivery"]._take(deliveries[0].ids, [])
+        self.env.invalidate_all()
+        deliveries.action_cancel()
+        self.assertEqual(deliveries.mapped("state"), ["pending", "cancelled"])
+        self.assertEqual(self._send(), 0)
+
+
+@tagged("post_install", "-at_install")
+class TestVacuum(OutboundCase):
+    def test_what_is_over_goes_after_its_days(self):
+        config = self._make_config()
+        partners = self.env["res.partner"].create(
+            [{"name": f"P{n}", "ref": f"C{n}"} for n in range(5)]
+        )
+        deliveries = self._enqueue(config, partners)
+        for delivery, (state, days) in zip(
+            deliveries,
+            [("delivered", 8), ("delivered", 6), ("failed", 89), ("failed", 91),
+             ("pending", 400)],
+            strict=True,
+        ):  # fmt: skip
+            self.env.cr.execute(
+                """UPDATE bj_api_sync_delivery SET state = %s,
+                   create_date = timezone('UTC', now()) - make_interval(days => %s)
+                   WHERE id = %s""",
+                [state, days, delivery.id],
+            )
+        self.env["bj.api.sync.delivery"]._gc_deliveries()
+        self.assertEqual(
+            self._get_deliveries(config), deliveries[1] | deliveries[2] | deliveries[4]
+        )
