@@ -13,6 +13,7 @@ _logger = logging.getLogger("bj.api.log")
 
 BODY_FIELDS = ("request_data", "response_data")
 HEADER_FIELDS = ("request_headers", "response_headers")
+MAX_BODY_BYTES = 64 * 1024  # unless bj_api_sync.log_body_bytes says otherwise
 VACUUM_BATCH = 10_000  # rows a statement, so that no vacuum holds locks for long
 
 
@@ -170,12 +171,12 @@ class BjApiLog(models.Model):
         """Return the redactor and the number of bytes after which a body is cut."""
         parameters = self.env["ir.config_parameter"].sudo()
         keys = parameters.get_param("bj_api_sync.redacted_keys") or ""
-        limit = int(parameters.get_param("bj_api_sync.log_body_bytes") or 65536)
+        limit = parameters.get_param("bj_api_sync.log_body_bytes") or ""
         return (
             redact.Redactor(
                 tuple(secret_headers), tuple(key.strip() for key in keys.split(","))
             ),
-            limit,
+            int(limit) if limit.isdecimal() else MAX_BODY_BYTES,
         )
 
     @api.autovacuum

@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
+from ..tools.script_state import running
+
 
 class IrActionsServer(models.Model):
     _inherit = "ir.actions.server"
@@ -74,6 +76,10 @@ class IrActionsServer(models.Model):
             "A rule on UI changes cannot send: the record is not saved yet. Use a rule "
             "on save."
         )
+
+    def _run_action_code_multi(self, eval_context):
+        with running():  # its rows in our log are a script's, whoever it runs as
+            return super()._run_action_code_multi(eval_context)
 
     def _run_action_bj_api_sync_multi(self, eval_context=None):
         """Have the records sent after the commit; without any, do a scheduled run."""
