@@ -394,6 +394,7 @@ class BjApiSyncDelivery(models.Model):
             ),
             log_exceptions=False,
         )
+        config.invalidate_recordset(["delivery_ids"], flush=False)
         return [row_id for (row_id,) in self.env.cr.fetchall()]
 
     @api.model

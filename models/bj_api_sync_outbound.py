@@ -170,6 +170,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             gathered = self.env.cr.precommit.data[TRIGGERS] = {}
             env = api.Environment(self.env.cr, SUPERUSER_ID, {})
             self.env.cr.precommit.add(env[self._name]._flush_triggers)
+        config.invalidate_recordset(["delivery_ids"], flush=False)
         for record_id in records.ids:
             key = (config.id, record_id)
             known = gathered.get(key)
@@ -364,8 +365,13 @@ class BjApiSyncOutbound(models.AbstractModel):
                 for record in records:
                     rows += self._build_rows(config, record)
                 return rows
+            is_expected = isinstance(error, ApiError | UserError | ValueError)
             _logger.warning(
-                "Configuration %s: no payload for %s", config.id, records, exc_info=True
+                "Configuration %s: nothing to send for %s: %s",
+                config.id,
+                records,
+                describe(error),
+                exc_info=not is_expected,
             )
             return [
                 Row(
