@@ -1,8 +1,8 @@
 """The OpenAPI 3.1 document of endpoints, in their external key names.
 
-What fits the document is accepted. The reverse is not promised: the API also takes, for
-example, numbers as text, and its answers may get more keys. Related records that have a
-mapping model become components, so a model that leads back to itself is no problem.
+It says what to send, not all that is taken: the API also reads, for example, numbers in
+texts. Related records that have a mapping model become components, so that a model which
+leads back to itself is no problem.
 
 Source: https://spec.openapis.org/oas/v3.1.0
 """
@@ -12,6 +12,7 @@ import re
 VERSION = "3.1.0"
 API_VERSION = "1.0"
 MAX_ENUM = 100  # choices of a field that are listed; a time zone has six hundred
+MAX_IN_URL = 100  # records named in a URL, which proxies cut at some length
 # As the filters: other names in a query string would never reach them.
 RESERVED = ("limit", "offset", "order", "fields", "domain", "cursor", "count")
 RESERVED += ("partial", "dry_run")
@@ -98,8 +99,8 @@ _CODES = (
 )
 _DESCRIPTION = (
     "Generated from the API configurations. HEAD answers as GET without a body, OPTIONS "
-    "names the methods. What fits this document is accepted; more is tolerated, such as "
-    "numbers sent as text. Ignore keys that you do not know: answers may get more."
+    "names the methods. Some more than is written here is taken, such as numbers sent as "
+    "text. Ignore keys that you do not know: answers may get more."
 )
 
 
@@ -243,7 +244,7 @@ def _put_many(contract, components):
     named = {
         "allOf": [
             components.write(contract, "Update"),
-            _shape(identifier.key_path, components.value(identifier), required=True),
+            _shape(identifier.key_path, _filled(components.value(identifier)), True),
         ]
     }
     example = _merge(
@@ -309,7 +310,7 @@ def _delete_many(contract, components):
         "identifier__in", "Record identifiers, separated by commas.", {"type": "string"}
     )
     named.update(required=True)
-    named["schema"].update(minItems=1, maxItems=contract.max_bulk)
+    named["schema"].update(minItems=1, maxItems=min(contract.max_bulk, MAX_IN_URL))
     named["schema"]["items"].update(minLength=1)
     return _operation(
         contract,
@@ -673,7 +674,10 @@ class _Components:
         self.responses = {}
         self.parameters = {}
         self.schemes = {}
-        self.is_paginated = any(contract.is_paginated for contract in contracts)
+        self.is_paginated = any(
+            contract.is_paginated and contract.response_format != "bare"
+            for contract in contracts
+        )
         self.is_rate_limited = any(contract.is_rate_limited for contract in contracts)
 
     def as_dict(self):
@@ -945,6 +949,10 @@ def _is_demanded(rule):
     return rule.required and rule.value_type in ("plain", "relational_mapping")
 
 
+def _filled(schema):
+    return {**schema, "minLength": 1} if schema.get("type") == "string" else schema
+
+
 def _ref(name):
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -994,8 +1002,9 @@ def _request_header(name, description, schema):
 _PARAMETERS = {
     "RequestId": _request_header(
         "X-Request-ID",
-        "Name of the exchange, answered and logged; made up when absent.",
-        {"type": "string", "pattern": "^[!-~]{1,128}$"},
+        "Name of the exchange, answered and logged: 1 to 128 visible ASCII characters, "
+        "else one is made up.",
+        {"type": "string"},
     ),
     "ApiVersion": _request_header(
         "X-API-Version", "Version of the API.", {"type": "string", "enum": ["1", "1.0"]}
