@@ -11,6 +11,7 @@ from ..exceptions import (
     MethodNotAllowed,
     NotAcceptable,
     NotFound,
+    PayloadError,
     PayloadTooLarge,
     PreconditionFailed,
 )
@@ -383,6 +384,8 @@ class BjApiSyncInbound(models.AbstractModel):
                     ),
                     details={"index": index},
                 )
+        if request.method == "PUT":
+            self._check_identifiers(plan, rows)
         writer = self.env["bj.api.sync.writer"]
         results = writer._write_rows(
             plan,
@@ -411,6 +414,26 @@ class BjApiSyncInbound(models.AbstractModel):
             record_count=len(records),
             is_dry_run=flags.dry_run,
         )
+
+    @api.model
+    def _check_identifiers(self, plan, rows):
+        """Refuse rows of a PUT that name no record, which POST would create.
+
+        :raise PayloadError: with all of them
+        """
+        rule = plan.identifier
+        errors = [
+            {
+                "index": index,
+                "key": rule.api_key,
+                "line_id": rule.line_id,
+                "message": self.env._("%s must name the record to write.", rule.api_key),
+            }
+            for index, row in enumerate(rows)
+            if mapping.take(row, rule.key_path) in (mapping.ABSENT, None, "")
+        ]
+        if errors:
+            raise PayloadError(errors)
 
     @api.model
     def _answer_written(self, endpoint, plan, call, request, result, flags):
