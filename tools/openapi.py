@@ -220,7 +220,10 @@ def _get(contract, components):
 
 
 def _post(contract, components):
-    text = "An object creates one record, an array many, all or none."
+    text = (
+        "An object creates one record, an array many, all or none. Sent as "
+        "application/x-ndjson, one object a line is an array too."
+    )
     if contract.upsert:
         text += " A record that has the identifier already is updated."
     schema = components.write(contract, "Create")
@@ -298,6 +301,7 @@ def _delete(contract, components):
                 "Identifier and id of what is gone.",
                 _deleted_schema(contract, components),
                 _deleted_example(contract),
+                _WRITTEN_HEADERS,
             )
         },
         errors=(*_WRITE_ERRORS, 412),
@@ -324,6 +328,7 @@ def _delete_many(contract, components):
                 "Identifier and id of each record that is gone.",
                 {"type": "array", "items": _deleted_schema(contract, components)},
                 [_deleted_example(contract)],
+                _WRITTEN_HEADERS,
                 kind="list",
             )
         },
@@ -397,7 +402,10 @@ def _written_responses(contract, components, bulk=False, creates=False):
     example = {"id": 1, **contract.read_example}
     if bulk:
         schema = {"oneOf": [schema, {"type": "array", "items": schema}]}
-    etag = {"ETag": _header("Fingerprint of the record; not sent for an array.")}
+    etag = {
+        "ETag": _header("Fingerprint of the record; not sent for an array."),
+        **_WRITTEN_HEADERS,
+    }
     responses = {}
     if creates:
         location = {"Location": _header("URL of the record; not sent for an array.")}
@@ -420,6 +428,7 @@ def _written_responses(contract, components, bulk=False, creates=False):
                     "message": "",
                 }
             ],
+            _WRITTEN_HEADERS,
             kind="list",
         )
     return responses
@@ -1042,6 +1051,10 @@ _PARAMETERS = {
         "Answer as if, under all rules, and change nothing.",
         {"type": "boolean", "default": False},
     ),
+}
+_WRITTEN_HEADERS = {
+    "X-Dry-Run": _header("true when nothing was changed."),
+    "Idempotent-Replayed": _header("true for an answer that was kept."),
 }
 _ERROR_HEADERS = {
     401: {"WWW-Authenticate": "The scheme that is expected."},
