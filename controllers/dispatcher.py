@@ -143,7 +143,8 @@ class ApiDispatcher(Dispatcher):
         """Return ``(status, CODE, message)`` of an exception."""
         if isinstance(exc, ApiError):
             return exc.code, exc.error_code, exc.description
-        cause = exc.__cause__
+        # Raised at the commit itself, it is not wrapped by Odoo.
+        cause = exc if isinstance(exc, IntegrityError) else exc.__cause__
         if isinstance(cause, IntegrityError) and cause.pgcode in CONFLICT_CODES:
             return 409, "CONFLICT", conflict_message(exc, cause)
         for family, status, code, message in ODOO_ERRORS:
@@ -247,7 +248,7 @@ def conflict_message(exc, cause):
             f" (constraint {cause.diag.constraint_name}). If possible, archive it"
             " instead."
         )
-    return own_message(exc)
+    return own_message(exc) or cause.diag.message_primary
 
 
 def own_message(exc):

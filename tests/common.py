@@ -122,11 +122,14 @@ class ApiCase(ConfigMixin, HttpCase):
         self.env.invalidate_all()
         return response
 
-    def _call_raw(self, method, target, *, body=None, headers=(), chunked=False):
+    def _call_raw(
+        self, method, target, *, body=None, headers=(), chunked=False, data=b""
+    ):
         """Return ``(status, headers, body)`` of a call that no client library would send.
 
         :param str target: request target, sent as it is
         :param headers: ``(name, value)`` pairs, repetitions included
+        :param bytes data: sent after the headers, without a word about it in them
         """
         address = urlsplit(self.base_url())
         connection = http.client.HTTPConnection(
@@ -144,6 +147,7 @@ class ApiCase(ConfigMixin, HttpCase):
         self.env.flush_all()
         try:
             connection.endheaders(body, encode_chunked=chunked)
+            connection.send(data)
         except (BrokenPipeError, ConnectionResetError):
             pass  # the server has answered without reading all of it
         with mute_logger("odoo.http"):

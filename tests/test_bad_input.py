@@ -241,6 +241,15 @@ class TestBadInput(ApiCase):
         # a body whose length is only announced is refused without waiting for it
         self._refused_raw(413, "PUT", target, headers=[("Content-Length", str(10**12))])
 
+    def test_bodies_that_do_not_arrive_whole(self):
+        target = f"{ROUTE}/contacts"
+        late = [("Content-Length", "100")]
+        self._refused_raw(408, "POST", target, headers=late)
+        chunked = [("Transfer-Encoding", "chunked")]
+        for body in (b"zz\r\n{}\r\n0\r\n\r\n", b"-1\r\n", b"2\r\n{}XX0\r\n\r\n"):
+            with self.subTest(body=body):
+                self._refused_raw(400, "POST", target, headers=chunked, data=body)
+
     def test_a_chunked_body_within_the_limit_is_taken(self):
         row = b'{"customer_id": "T-1", "name": "chunked"}'
         status, _headers, body = self._call_raw(

@@ -12,7 +12,14 @@ import math
 import re
 from urllib.parse import parse_qsl, urlencode
 
-from ..exceptions import BadRequest, PayloadTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import ClientDisconnected
+
+from ..exceptions import (
+    BadRequest,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
 
 MAX_DEPTH = 64
 MAX_DIGITS = 30
@@ -118,13 +125,15 @@ def read_limited(stream, limit, content_length=None):
 
     :param int content_length: of the header, ``None`` for a chunked body
     :raise PayloadTooLarge: naming the limit
-    :raise BadRequest: the body ended before ``content_length`` bytes
+    :raise BadRequest: the body ended before ``content_length`` bytes, or its chunks are
+        malformed
+    :raise RequestTimeout: the server has waited for more of it in vain
     """
     if content_length is not None and content_length > limit:
         raise _too_large(limit)
     wanted = limit + 1 if content_length is None else content_length
     chunks, size = [], 0
-    while size < wanted and (chunk := stream.read(min(CHUNK, wanted - size))):
+    while size < wanted and (chunk := _read(stream, min(CHUNK, wanted - size))):
         chunks.append(chunk)
         size += len(chunk)
     if size > limit:
@@ -134,6 +143,18 @@ def read_limited(stream, limit, content_length=None):
             f"The body ended after {size} of {content_length} bytes: send it again."
         )
     return b"".join(chunks)
+
+
+def _read(stream, size):
+    try:
+        return stream.read(size)
+    except (OSError, ClientDisconnected) as error:
+        # Werkzeug hides the reason, but for the context, where it knows the length.
+        if TimeoutError in (type(error), type(error.__context__)):
+            raise RequestTimeout(
+                "The body did not arrive in time: send it again, faster."
+            ) from error
+        raise BadRequest(f"The body cannot be read: {error}") from error
 
 
 def dumps_form(mapping):
