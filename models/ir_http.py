@@ -16,11 +16,12 @@ class IrHttp(models.AbstractModel):
 
     @classmethod
     def _match(cls, path_info):
-        # No rule takes a path that starts with a slash, and the page that Odoo answers
-        # then is not JSON.
-        return super()._match(
-            ROUTE if path_info.startswith(f"{ROUTE}//") else path_info
+        # No rule takes a path that starts with a slash or has a line break, and the page
+        # that Odoo answers then is not JSON. What is called is read from the request.
+        is_odd = path_info.startswith(f"{ROUTE}//") or (
+            path_info.startswith(f"{ROUTE}/") and "\n" in path_info
         )
+        return super()._match(ROUTE if is_odd else path_info)
 
     @classmethod
     def _authenticate_explicit(cls, auth):

@@ -190,6 +190,13 @@ class TestDocuments(ContractCase):
                     if response.status_code != 207:
                         self.assertEqual(faults(document, content["schema"], body), [])
 
+    def test_a_record_id_may_have_a_line_break_as_the_document_allows(self):
+        row = {"customer_id": "a\nb", "name": "x"}
+        location = self._call("POST", json=row).headers["Location"]
+        response = self._call(path=location.split("/v1/")[1])
+        self.assertEqual(response.json()["customer_id"], "a\nb")
+        self.assertEqual(self._call(path="contacts/x%0Ay").status_code, 404)
+
     def test_every_documented_filter_and_order_is_understood(self):
         inbound = self.env["bj.api.sync.inbound"]
         endpoint = self.env["bj.api.sync.config"]._get_endpoint("customers")
