@@ -3,7 +3,7 @@ import re
 from dataclasses import dataclass
 
 from odoo import SUPERUSER_ID, api, fields, models, tools
-from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.exceptions import AccessError, ValidationError
 
 from ..exceptions import ApiError
 from ..tools import mapping
@@ -15,7 +15,7 @@ _logger = logging.getLogger("bj.api.config")
 ROUTE = "/bj_api_sync/v1"
 RESERVED_ENDPOINTS = ("openapi.json", "postman.json", "health", "docs")
 ENDPOINT_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
-MAX_DEPTH = 8  # levels of nested mapping configurations
+MAX_DEPTH = 8  # levels of mapping models below a configuration
 MASK = "********"  # what a secret reads as; writing it back changes nothing
 # field the administrator types into -> column that holds its hash or ciphertext
 SECRETS = {
@@ -78,7 +78,7 @@ class BjApiSyncConfig(models.Model):
         string="Model",
         required=True,
         ondelete="cascade",
-        domain=[("transient", "=", False), ("abstract", "=", False)],
+        domain=[("transient", "=", False)],
     )
     model_name = fields.Char(related="model_id.model", store=True, string="Model Name")
     filter_domain = fields.Text(
@@ -307,6 +307,7 @@ class BjApiSyncConfig(models.Model):
     def create(self, vals_list):
         self._check_script_rights(vals_list)
         secrets = []
+        vals_list = [dict(vals) for vals in vals_list]
         for vals in vals_list:
             typed = self._take_secrets(vals)
             request_type = vals.get("request_type", "in")
@@ -323,7 +324,7 @@ class BjApiSyncConfig(models.Model):
         return configs
 
     def write(self, vals):
-        self._check_script_rights([vals])
+        self._check_script_rights([vals], records=self)
         vals = dict(vals)
         typed = self._take_secrets(vals)
         config_base = super(
@@ -388,7 +389,7 @@ class BjApiSyncConfig(models.Model):
 
     def _drop_secrets(self):
         if self:
-            super().write({column: False for column in SECRETS.values()})
+            super().write(dict.fromkeys(SECRETS.values(), False))
             self.header_ids._drop_secrets()
             self.sudo().token_ids.unlink()
 
@@ -401,10 +402,21 @@ class BjApiSyncConfig(models.Model):
         return self.env["bj.api.sync.secret"]._decrypt(self.sudo()[SECRETS[name]])
 
     @api.model
-    def _check_script_rights(self, vals_list, names=SCRIPTS):
-        """Let only Settings administrators put code into the database."""
-        touched = any(vals.get(name) for vals in vals_list for name in names)
-        if touched and not (self.env.su or self.env.user._is_system()):
+    def _check_script_rights(self, vals_list, names=SCRIPTS, records=None):
+        """Let only Settings administrators put code into the database, or take it away.
+
+        :param records: those that are written, ``None`` when ``vals_list`` is for new ones
+        """
+        if self.env.su or self.env.user._is_system():
+            return
+        records_sudo = records.sudo() if records else [{}]
+        if any(
+            (vals[name] or False) != (record[name] if records else False)
+            for vals in vals_list
+            for name in names
+            if name in vals
+            for record in records_sudo
+        ):
             raise AccessError(
                 self.env._("Scripts can be changed by Settings administrators only.")
             )
@@ -426,15 +438,19 @@ class BjApiSyncConfig(models.Model):
             config.line_ids._check_lines()
             config._check_identifier()
             config._check_keys()
-        (self | self._get_parents())._check_depth()
-        for parent in self._get_parents() - self:
-            parent.line_ids._check_mapping_models()
+        ancestors = self._get_ancestors()
+        (self | ancestors)._check_depth()
+        (ancestors - self).line_ids._check_mapping_models()
 
-    def _get_parents(self):
-        """Return the configurations that use one of these as a mapping model."""
+    def _get_ancestors(self):
+        """Return the configurations that use these as mapping models, near or far."""
         lines = self.env["bj.api.sync.config.line"].sudo()
-        found = lines.search([("mapping_config_id", "in", self.ids)])
-        return found.config_id.with_env(self.env)
+        found, level = self.browse(), self
+        while level:
+            parents = lines.search([("mapping_config_id", "in", level.ids)]).config_id
+            level = parents.with_env(self.env) - found
+            found |= level
+        return found
 
     def _fail(self, message):
         raise ValidationError(
@@ -586,35 +602,41 @@ class BjApiSyncConfig(models.Model):
         A line whose Nested Format is "identifier" ends a path, because reading goes no
         further there; so a tree can refer to its own configuration.
         """
+        deepest = {}  # {configuration: lines of the longest way down from it}
 
-        def walk(config, trail):
-            if len(trail) > MAX_DEPTH:
-                self.browse(trail[0])._fail(
+        def get_deepest(config, above):
+            if config not in deepest:
+                if config in above:
+                    return [None] * (MAX_DEPTH + 1)  # a ring has no end
+                longest = []
+                for line in config.line_ids:
+                    if (
+                        line.value_type == "relational_mapping"
+                        and line.nested_format == "object"
+                        and line.mapping_config_id
+                    ):
+                        below = get_deepest(line.mapping_config_id, above | config)
+                        if len(below) >= len(longest):
+                            longest = [line, *below]
+                deepest[config] = longest
+            return deepest[config]
+
+        for config in self.sudo():
+            lines = get_deepest(config, config.browse())
+            if len(lines) > MAX_DEPTH:
+                config._fail(
                     self.env._(
                         'line "%(line)s": mapping models nest deeper than %(depth)s '
                         "levels (%(trail)s). Set Nested Format of one of the lines to "
                         "Identifier.",
-                        line=first_line,
+                        line=lines[0].api_key,
                         depth=MAX_DEPTH,
-                        trail=" > ".join(self.browse(trail).mapped("name")),
+                        trail=" > ".join(
+                            line.api_key if line else "…"
+                            for line in lines[: MAX_DEPTH + 1]
+                        ),
                     )
                 )
-            for child in children(config):
-                walk(child.mapping_config_id, [*trail, child.mapping_config_id.id])
-
-        def children(config):
-            return config.line_ids.filtered(
-                lambda line: (
-                    line.value_type == "relational_mapping"
-                    and line.mapping_config_id
-                    and line.nested_format == "object"
-                )
-            )
-
-        for config in self.sudo():
-            for line in children(config):
-                first_line = line.api_key
-                walk(line.mapping_config_id, [config.id, line.mapping_config_id.id])
 
     def _check_scripts(self):
         self.ensure_one()

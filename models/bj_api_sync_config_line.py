@@ -4,7 +4,7 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from ..exceptions import ApiError
-from ..tools import mapping
+from ..tools import convert, mapping
 from ..tools.message import Rule
 
 # Odoo fills these itself, so a caller's value for them is never written.
@@ -15,6 +15,7 @@ MAGIC_FIELDS = (
     "create_date",
     "write_uid",
     "write_date",
+    "parent_path",
 )
 IDENTIFIER_TYPES = (
     "char",
@@ -134,10 +135,10 @@ class BjApiSyncConfigLine(models.Model):
         return lines
 
     def write(self, vals):
-        self.config_id._check_script_rights([vals], SCRIPTS)
+        self.config_id._check_script_rights([vals], SCRIPTS, self)
         before = self.config_id
         result = super().write(vals)
-        self._after_change(before)
+        self._after_change(before | self.config_id)
         return result
 
     def unlink(self):
@@ -185,6 +186,15 @@ class BjApiSyncConfigLine(models.Model):
             )
         )
 
+    def _fail_path(self):
+        self._fail(
+            self.env._(
+                "%(model)s has no field %(path)s.",
+                model=self.config_id.model_name,
+                path=self.field_path,
+            )
+        )
+
     def _check_lines(self):
         """Check each line on its own; see ``_check_configuration`` for the rest.
 
@@ -213,13 +223,7 @@ class BjApiSyncConfigLine(models.Model):
                 return  # the script is the value, or works on the record itself
             self._fail(self.env._("choose a Field."))
         if not self._has_valid_path():
-            self._fail(
-                self.env._(
-                    "%(model)s has no field %(path)s.",
-                    model=self.config_id.model_name,
-                    path=self.field_path,
-                )
-            )
+            self._fail_path()
         steps = self._get_fields()
         if len(steps) > 1 and self.access == "write":
             self._fail(
@@ -230,6 +234,23 @@ class BjApiSyncConfigLine(models.Model):
             )
         if self.is_record_identifier:
             self._check_identifier_field(steps)
+        if self.value_type == "constant":
+            self._check_constant()
+
+    def _check_constant(self):
+        rule = self._compile_rule()
+        try:
+            convert.to_field(rule, rule.constant)
+        except convert.ConvertError as error:
+            self._fail(
+                self.env._(
+                    "the Constant Value does not fit field %(field)s: expected "
+                    "%(expected)s, got %(got)s.",
+                    field=self.field_path,
+                    expected=error.expected,
+                    got=error.got,
+                )
+            )
 
     def _check_identifier_field(self, steps):
         field = steps[-1]
@@ -270,6 +291,16 @@ class BjApiSyncConfigLine(models.Model):
                         relation=relation,
                     )
                 )
+            company = line.mapping_config_id.sudo().company_id
+            if company and line.company_id and company != line.company_id:
+                line._fail(
+                    line.env._(
+                        "Mapping Model %(mapping)s belongs to another company, "
+                        "%(company)s.",
+                        mapping=line.mapping_config_id.sudo().name,
+                        company=company.name,
+                    )
+                )
             if line.nested_format == "identifier" and not any(
                 line.mapping_config_id.sudo().line_ids.mapped("is_record_identifier")
             ):
@@ -295,11 +326,45 @@ class BjApiSyncConfigLine(models.Model):
                 except ApiError as error:
                     self._fail(error.description)
 
+    @api.model
+    def _run_script(self, rule, source, record, call, request_data):
+        """Return what a script of a line gives for one record, or ``NOTHING``.
+
+        :param Rule rule: the compiled line, of a mapping model too
+        :param record: ``None`` while there is none
+        :param dict request_data: the object of the payload that belongs to the record
+        :raise ScriptError: it failed or was refused
+        """
+        script = self.env["bj.api.sync.script"]
+        line_sudo = self.sudo().browse(rule.line_id)
+        context = script._make_context(
+            line_sudo.config_id,
+            direction=call.direction,
+            records=record,
+            request_data=request_data,
+            params=call.params,
+            headers=call.headers,
+            method=call.method,
+            line=line_sudo,
+        )
+        return script._run(
+            source,
+            rule.script_mode,
+            context,
+            name=rule.api_key,
+            line_id=rule.line_id,
+        )
+
     def _compile_rule(self):
-        """Return this line as a :class:`~..tools.message.Rule`."""
+        """Return this line as a :class:`~..tools.message.Rule`.
+
+        :raise ValidationError: its field is gone, with the module that it came from
+        """
         self.ensure_one()
+        if self.field_path and not self._has_valid_path():
+            self._fail_path()
         field = self._get_fields()[-1] if self.field_path else None
-        path = tuple((self.field_path or "").split(".")) if self.field_path else ()
+        path = tuple(self.field_path.split(".")) if self.field_path else ()
         return Rule(
             line_id=self.id,
             api_key=self.api_key,
@@ -308,9 +373,7 @@ class BjApiSyncConfigLine(models.Model):
             path=path,
             field_type=field.type if field else "",
             relation=field.comodel_name or "" if field else "",
-            selection=tuple(field.get_values(self.env))
-            if field and field.type == "selection"
-            else (),
+            selection=get_fixed_choices(field),
             value_type=self.value_type,
             access=self._compile_access(field, path),
             required=self.required,
@@ -324,22 +387,41 @@ class BjApiSyncConfigLine(models.Model):
             create_missing=self.create_missing,
             x2many_mode=self.x2many_mode or "",
             nested_format=self.nested_format,
-            constant=parse_constant(self.constant_value),
+            constant=parse_constant(self.constant_value, field),
+            size=getattr(field, "size", None) or 0,
         )
 
     def _compile_access(self, field, path):
         """Return the access that is possible: nobody can write what Odoo computes."""
         computed = field and field.compute and not field.inverse
-        if len(path) > 1 or self.field_path in MAGIC_FIELDS:
-            return "read"
-        if computed and (not field.store or field.readonly):
-            return "read"
+        if (
+            len(path) > 1
+            or self.field_path in MAGIC_FIELDS
+            or (computed and (not field.store or field.readonly))
+        ):
+            return "none" if self.access == "write" else "read"
         return self.access
 
 
-def parse_constant(text):
-    """Return the JSON value that ``text`` is, or ``text`` itself."""
+def get_fixed_choices(field):
+    """Return the values of a selection field, none if they are computed each time."""
+    if (
+        field is None
+        or field.type != "selection"
+        or not isinstance(field.selection, list)
+    ):
+        return ()
+    return tuple(value for value, _label in field.selection)
+
+
+def parse_constant(text, field=None):
+    """Return the JSON value that ``text`` is, or ``text`` itself.
+
+    What goes to a text field is the text: 007 is no number there, and true no boolean.
+    """
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (TypeError, ValueError):
         return text or None
+    is_text = field is not None and field.type in ("char", "text", "html", "selection")
+    return text if is_text and not isinstance(value, str) else value

@@ -95,12 +95,22 @@ class BjApiSyncReader(models.AbstractModel):
                 related = self._get_related(comodel, links.values())
                 inner = self._fetch(related, deeper)
                 for path in deeper:
-                    by_id = inner.get(path, {})
+                    is_flat = self._leads_to_lists(related, path)
                     found[(name, *path)] = {
-                        record_id: follow(link, by_id)
+                        record_id: follow(link, inner[path], is_flat)
                         for record_id, link in links.items()
                     }
         return found
+
+    @api.model
+    def _leads_to_lists(self, model, path):
+        """Tell whether a path gives a list for each record."""
+        for name in path:
+            field = model._fields[name]
+            if field.type in convert.X2MANY_TYPES:
+                return True
+            model = self.env[field.comodel_name] if field.comodel_name else None
+        return False
 
     @api.model
     def _get_related(self, model, links):
@@ -131,26 +141,14 @@ class BjApiSyncReader(models.AbstractModel):
 
     @api.model
     def _run_script(self, rule, source, record, call):
-        script = self.env["bj.api.sync.script"]
-        config = self.env["bj.api.sync.config"].sudo().browse(call.config_id)
-        context = script._make_context(
-            config,
-            direction=call.direction,
-            records=record,
-            request_data={},
-            params=call.params,
-            headers=call.headers,
-            method=call.method,
-            line=self.env["bj.api.sync.config.line"].sudo().browse(rule.line_id),
+        value = self.env["bj.api.sync.config.line"]._run_script(
+            rule, source, record, call, {}
         )
-        value = script._run(
-            source,
-            rule.script_mode,
-            context,
-            name=rule.api_key,
-            line_id=rule.line_id,
-        )
-        return mapping.ABSENT if value is NOTHING else to_jsonable(value)
+        if value is NOTHING:
+            return mapping.ABSENT
+        if rule.is_x2many and isinstance(value, models.BaseModel):
+            return value.ids  # a list, however many they are
+        return to_jsonable(value)
 
 
 def get_script(rule, call):
@@ -160,18 +158,15 @@ def get_script(rule, call):
     return rule.script if call.direction == "out" else rule.read_script
 
 
-def follow(link, by_id):
-    """Return what ``by_id`` has for an id, or the list of it for a list of ids."""
+def follow(link, by_id, is_flat=False):
+    """Return what ``by_id`` has for an id, or the list of it for a list of ids.
+
+    :param bool is_flat: its values are lists themselves, of which one is made
+    """
     if not isinstance(link, list | tuple):
-        return by_id.get(link) if link else None
-    values = []
-    for record_id in link:
-        value = by_id.get(record_id)
-        if isinstance(value, list):
-            values.extend(value)  # a path through two lists gives one
-        elif record_id in by_id:
-            values.append(value)
-    return values
+        return by_id.get(link, [] if is_flat else None)
+    values = [by_id[record_id] for record_id in link if record_id in by_id]
+    return [item for value in values for item in value] if is_flat else values
 
 
 def to_jsonable(value):

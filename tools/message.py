@@ -148,7 +148,9 @@ class Rule:
 
     ``path`` are the steps of the field path (empty for a line without a field),
     ``key_path`` those of the external key (``address.city`` gives two). ``field_type``,
-    ``relation`` and ``selection`` describe the field at the end of the path.
+    ``relation``, ``selection`` and ``size`` describe the field at the end of the path;
+    ``selection`` is empty when its values are computed each time. ``access`` is what is
+    possible of what the line says: ``read_write``, ``read``, ``write`` or ``none``.
     """
 
     line_id: int
@@ -171,9 +173,7 @@ class Rule:
     x2many_mode: str = ""
     nested_format: str = "object"
     constant: Any = None
-    readonly: bool = False
     size: int = 0
-    digits: int = 0
 
     @property
     def is_relational(self):
@@ -185,11 +185,11 @@ class Rule:
 
     @property
     def reads(self):
-        return self.access != "write"
+        return self.access in ("read_write", "read")
 
     @property
     def writes(self):
-        return self.access != "read"
+        return self.access in ("read_write", "write")
 
 
 @dataclass(frozen=True)
