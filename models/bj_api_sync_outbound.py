@@ -170,12 +170,14 @@ class BjApiSyncOutbound(models.AbstractModel):
             gathered = self.env.cr.precommit.data[TRIGGERS] = {}
             env = api.Environment(self.env.cr, SUPERUSER_ID, {})
             self.env.cr.precommit.add(env[self._name]._flush_triggers)
-        config.invalidate_recordset(["delivery_ids"], flush=False)
+        if config.id not in gathered:
+            gathered[config.id] = {}
+            config.invalidate_recordset(["delivery_ids"], flush=False)
+        by_record = gathered[config.id]
         for record_id in records.ids:
-            key = (config.id, record_id)
-            known = gathered.get(key)
+            known = by_record.get(record_id)
             # What began as a creation stays one, whatever is written to it afterwards.
-            gathered[key] = (
+            by_record[record_id] = (
                 replace(trigger, event="create")
                 if known and known.event == "create"
                 else trigger
@@ -198,8 +200,9 @@ class BjApiSyncOutbound(models.AbstractModel):
         if not gathered:
             return
         groups = {}
-        for (config_id, record_id), trigger in gathered.items():
-            groups.setdefault((config_id, trigger), []).append(record_id)
+        for config_id, by_record in gathered.items():
+            for record_id, trigger in by_record.items():
+                groups.setdefault((config_id, trigger), []).append(record_id)
         configs = self.env["bj.api.sync.config"].sudo()
         # A record is created on the other side before it is updated there.
         ranks = {
