@@ -171,7 +171,7 @@ def _record_id_text(contract):
 
 
 def _list(contract, components):
-    schema = {"type": "array", "items": components.read(contract)}
+    schema = {"type": "array", "items": components.record(contract)}
     headers = {
         "X-Total-Count": _header(
             "Records in all; not sent with count=none.", "integer"
@@ -197,7 +197,7 @@ def _get(contract, components):
     answer = _answer(
         contract,
         "The record.",
-        components.read(contract),
+        components.record(contract),
         contract.read_example,
         {"ETag": _header("Fingerprint of the record, for If-None-Match and If-Match.")},
     )
@@ -226,7 +226,7 @@ def _post(contract, components):
     )
     if contract.upsert:
         text += " A record that has the identifier already is updated."
-    schema = components.write(contract, "Create")
+    schema = components.body(contract, "Create")
     return _operation(
         contract,
         components,
@@ -246,7 +246,7 @@ def _put_many(contract, components):
         return None
     named = {
         "allOf": [
-            components.write(contract, "Update"),
+            components.body(contract, "Update"),
             _shape(identifier.key_path, _filled(components.value(identifier)), True),
         ]
     }
@@ -280,7 +280,7 @@ def _put(contract, components):
         + (" What does not exist is created." if contract.upsert else ""),
         parameters=[components.parameter("IfMatch"), *components.common("write")],
         body=_body(
-            contract, components.write(contract, "Update"), contract.update_example
+            contract, components.body(contract, "Update"), contract.update_example
         ),
         responses=_written_responses(contract, components, creates=contract.upsert),
         errors=(*_WRITE_ERRORS, 412),
@@ -729,23 +729,23 @@ class _Components:
 
     # -- schemas
 
-    def read(self, contract):
+    def record(self, contract):
         return self._read_ref(contract.plan)
 
     def saved(self, contract):
         """Return the schema of a record that was written: as read, and with its id."""
         if any(rule.key_path == ("id",) for rule in contract.plan.readable):
-            return self.read(contract)
+            return self.record(contract)
         name = f"{self.name_of(contract)}Saved"
         self.schemas[name] = {
             "allOf": [
-                self.read(contract),
+                self.record(contract),
                 {"type": "object", "properties": {"id": _ID}, "required": ["id"]},
             ]
         }
         return _ref(name)
 
-    def write(self, contract, kind):
+    def body(self, contract, kind):
         """Return the schema of a body to create (``Create``) or update (``Update``)."""
         name = f"{self.name_of(contract)}{kind}"
         if name not in self.schemas:
