@@ -27,4 +27,10 @@ from . import (
     bj_api_sync_config_outbound,
     ir_actions_server,
     ir_http,
+    bj_api_sync_config_ui,
+    bj_api_log_ui,
+    bj_api_sync_delivery_ui,
+    bj_api_sync_preview,
+    bj_api_sync_wizard,
+    bj_api_sync_wizard_token,
 )

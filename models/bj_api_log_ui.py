@@ -1,0 +1,174 @@
+import json
+import shlex
+from datetime import datetime, timedelta
+
+import pytz
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+from ..tools import redact
+
+UNSENT_HEADERS = ("host", "content-length", "connection", "accept-encoding")
+
+
+class BjApiLog(models.Model):
+    """What the screens show about an exchange, and the buttons on them."""
+
+    _inherit = "bj.api.log"
+
+    request_pretty = fields.Text(string="Request Body", compute="_compute_pretty")
+    response_pretty = fields.Text(string="Response Body", compute="_compute_pretty")
+    request_headers_pretty = fields.Text(
+        string="Headers Received or Sent", compute="_compute_pretty"
+    )
+    response_headers_pretty = fields.Text(
+        string="Answer Headers", compute="_compute_pretty"
+    )
+    curl = fields.Char(string="As curl", compute="_compute_curl")
+    # The client groups moments by day at the finest, so the hour is a field of its own.
+    hour = fields.Char(compute="_compute_hour", search="_search_hour")
+    has_record = fields.Boolean(compute="_compute_has_record")
+    can_replay = fields.Boolean(compute="_compute_can_replay")
+
+    @api.depends("request_data", "response_data", "request_headers", "response_headers")
+    def _compute_pretty(self):
+        for log in self:
+            log.request_pretty = pretty(log.request_data)
+            log.response_pretty = pretty(log.response_data)
+            log.request_headers_pretty = pretty_headers(log.request_headers)
+            log.response_headers_pretty = pretty_headers(log.response_headers)
+
+    @api.depends("method", "url", "request_headers", "request_data", "direction")
+    def _compute_curl(self):
+        for log in self:
+            log.curl = log._get_curl() if log.method and log.url else False
+
+    @api.depends("timestamp")
+    @api.depends_context("tz")
+    def _compute_hour(self):
+        for log in self:
+            moment = log.timestamp and fields.Datetime.context_timestamp(
+                log, log.timestamp
+            )
+            log.hour = moment.strftime("%Y-%m-%d %H:00") if moment else False
+
+    @api.model
+    def _search_hour(self, operator, value):
+        if operator != "=":
+            raise NotImplementedError
+        if not value:
+            return [("timestamp", "=", False)]
+        start = datetime.strptime(value, "%Y-%m-%d %H:%M")
+        zone = self._get_zone()
+        start = zone.localize(start).astimezone(pytz.utc).replace(tzinfo=None)
+        end = start + timedelta(hours=1)
+        return [("timestamp", ">=", start), ("timestamp", "<", end)]
+
+    @api.model
+    def _read_group_groupby(self, groupby_spec, query):
+        if groupby_spec != "hour":
+            return super()._read_group_groupby(groupby_spec, query)
+        return SQL(
+            "to_char(timezone(%s, timezone('UTC', %s)), 'YYYY-MM-DD HH24:00')",
+            self._get_zone().zone,
+            self._field_to_sql(self._table, "timestamp", query),
+        )
+
+    @api.model
+    def _get_zone(self):
+        name = self.env.context.get("tz") or self.env.user.tz
+        return pytz.timezone(name if name in pytz.all_timezones_set else "UTC")
+
+    @api.depends("model", "record_id")
+    def _compute_has_record(self):
+        for log in self:
+            log.has_record = bool(
+                log.record_id
+                and log.model in self.env
+                and self.env[log.model].has_access("read")
+            )
+
+    @api.depends("direction", "config_id", "method", "delivery_id")
+    def _compute_can_replay(self):
+        can_configure = self.env["bj.api.sync.config"].has_access("write")
+        for log in self:
+            log.can_replay = bool(
+                can_configure
+                and log.config_id
+                and (log.delivery_id if log.direction == "out" else log.method)
+            )
+
+    def _get_curl(self):
+        """Return the request as a command line, with what was masked left masked."""
+        self.ensure_one()
+        url = self.url
+        if self.direction == "in":
+            url = f"{self.get_base_url()}{url}"
+        parts = ["curl", "-X", self.method, shlex.quote(url)]
+        for name, value in parse_headers(self.request_headers).items():
+            if name.lower() not in UNSENT_HEADERS:
+                parts += ["-H", shlex.quote(f"{name}: {value}")]
+        if self.request_data:
+            parts += ["--data-binary", shlex.quote(self.request_data)]
+        return " ".join(parts)
+
+    def action_open_config(self):
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": "bj.api.sync.config",
+            "res_id": self.config_id.id,
+            "views": [(False, "form")],
+        }
+
+    def action_open_delivery(self):
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": "bj.api.sync.delivery",
+            "res_id": self.delivery_id.id,
+            "views": [(False, "form")],
+        }
+
+    def action_replay(self):
+        """In: open the request in the preview. Out: send the delivery again."""
+        self.ensure_one()
+        if not self.can_replay:
+            raise UserError(
+                self.env._("There is no configuration or delivery to replay this with.")
+            )
+        if self.direction == "out":
+            return self.delivery_id.action_send_again()
+        action = self.config_id.action_open_preview()
+        action["context"]["default_log_id"] = self.id
+        return action
+
+
+def pretty(text):
+    """Return JSON text with line breaks; other text as it is."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return text
+
+
+def parse_headers(text):
+    """Return the headers of a log row as a ``dict``, empty if they cannot be read."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def pretty_headers(text):
+    headers = parse_headers(text)
+    if not headers:
+        return False if text == "{}" else text
+    return "\n".join(f"{name}: {value}" for name, value in headers.items())
+
+
+def is_masked(text):
+    """Tell whether redaction took something out of ``text``, or cut it."""
+    return f'"{redact.MASK}"' in (text or "")

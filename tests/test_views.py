@@ -1,0 +1,271 @@
+from lxml import etree
+from odoo.exceptions import AccessError
+from odoo.tests import Form, TransactionCase, new_test_user
+
+from .common import PARTNER_LINES, ConfigMixin
+
+SHOWN = (
+    "bj.api.sync.config",
+    "bj.api.sync.config.line",
+    "bj.api.sync.delivery",
+    "bj.api.sync.destination",
+    "bj.api.sync.token",
+    "bj.api.log",
+)
+ACTIONS = (
+    "bj_api_sync_config_action",
+    "bj_api_sync_delivery_action",
+    "bj_api_log_action",
+    "bj_api_sync_token_action",
+    "bj_api_sync_destination_action",
+)
+
+
+class TestConfigForm(ConfigMixin, TransactionCase):
+    def _new(self, **vals):
+        form = Form(self.env["bj.api.sync.config"])
+        form.name = "Made by hand"
+        form.model_id = self.env["ir.model"]._get("res.partner")
+        for name, value in vals.items():
+            setattr(form, name, value)
+        return form
+
+    def _add_line(self, form, **vals):
+        with form.line_ids.new() as line:
+            for name, value in vals.items():
+                setattr(line, name, value)
+
+    def test_an_endpoint_is_made_from_the_form_alone(self):
+        form = self._new(endpoint="by-hand")
+        form.http_method_ids.add(self.env.ref("bj_api_sync.bj_http_method_get"))
+        self._add_line(
+            form, field_path="ref", api_key="code", is_record_identifier=True
+        )
+        config = form.save()
+        self.assertTrue(config.endpoint_url.endswith("/bj_api_sync/v1/by-hand"))
+        self.assertIn(config.endpoint_url, config.curl_get)
+        self.assertFalse(config.curl_post)
+
+    def test_a_new_line_knows_the_model_before_anything_is_saved(self):
+        form = self._new()
+        with form.line_ids.new() as line:
+            self.assertEqual(line.model_name, "res.partner")
+            line.field_path = "country_id"
+            self.assertEqual(line.field_relation, "res.country")
+            line.api_key = "country"
+
+    def test_only_fields_of_the_chosen_direction_are_shown(self):
+        form = self._new(endpoint="x")
+        for name, is_in in [
+            ("endpoint", True),
+            ("limit", True),
+            ("user_id", True),
+            ("url", False),
+            ("connect_timeout", False),
+            ("read_timeout", False),
+            ("sync_scope", False),
+            ("signing_secret", False),
+        ]:
+            for request_type in ("in", "out"):
+                with self.subTest(field=name, request_type=request_type):
+                    form.request_type = request_type
+                    hidden = form._get_modifier(name, "invisible")
+                    self.assertEqual(not hidden, is_in == (request_type == "in"))
+
+    def test_labels_are_those_that_users_know(self):
+        labels = self.env["bj.api.sync.config"].fields_get(attributes=["string"])
+        for name, label in [
+            ("request_type", "Request Type"),
+            ("http_method_ids", "HTTP Methods"),
+            ("endpoint", "Endpoint"),
+            ("url", "Request URL"),
+            ("connect_timeout", "Connection Timeout in Seconds"),
+            ("read_timeout", "Read Timeout in Seconds"),
+            ("auth_type", "Authorization Type"),
+            ("auth_login", "Login"),
+            ("auth_password", "Password"),
+            ("bearer_token", "Bearer Token"),
+            ("limit", "Limit"),
+            ("is_paginated", "Is paginated?"),
+            ("page_size", "Page Size"),
+            ("model_id", "Model"),
+            ("filter_domain", "Filter Domain"),
+            ("company_id", "Company"),
+        ]:
+            with self.subTest(field=name):
+                self.assertEqual(labels[name]["string"], label)
+
+
+class TestWarnings(ConfigMixin, TransactionCase):
+    def test_a_run_as_user_with_settings_rights_is_pointed_out(self):
+        config = self.make_config(PARTNER_LINES, endpoint="warned")
+        config.user_id = self.env.ref("base.user_admin")
+        self.assertTrue(config.is_run_as_admin)
+        config.user_id = new_test_user(self.env, "bj_plain_user")
+        self.assertFalse(config.is_run_as_admin)
+
+    def test_an_endpoint_is_public_without_authorization_and_header(self):
+        config = self.make_config(PARTNER_LINES, endpoint="warned", auth_type="none")
+        self.assertTrue(config.is_public)
+        config.header_ids = [(0, 0, {"name": "X-Key", "value": "k"})]
+        self.assertFalse(config.is_public)
+
+    def test_plain_http_is_pointed_out_but_not_on_this_machine(self):
+        config = self.make_config(PARTNER_LINES, endpoint="warned")
+        for url, expected in [
+            ("http://erp.example.com", True),
+            ("https://erp.example.com", False),
+            ("http://localhost:8069", False),
+        ]:
+            with self.subTest(url=url):
+                self.env["ir.config_parameter"].set_param("web.base.url", url)
+                config.invalidate_recordset()
+                self.assertEqual(config.is_plain_http, expected)
+
+    def test_a_short_token_is_pointed_out(self):
+        config = self.make_config(PARTNER_LINES, endpoint="warned", bearer_token="abc")
+        self.assertTrue(config.has_short_token)
+        config.bearer_token = "a" * 40
+        self.assertFalse(config.has_short_token)
+
+
+class TestHealth(ConfigMixin, TransactionCase):
+    def test_errors_and_last_success_come_from_the_log(self):
+        good = self.make_config(PARTNER_LINES, endpoint="good")
+        bad = self.make_config(PARTNER_LINES, endpoint="bad")
+        logs = self.env["bj.api.log"]
+        for config, status, day in [
+            (good, "success", "2020-01-01"),
+            (good, "error", "2020-01-02"),
+            (bad, "error", None),
+            (bad, "success", None),
+        ]:
+            vals = {"config_id": config.id, "status": status}
+            if day:
+                vals["timestamp"] = f"{day} 00:00:00"
+            logs.create(vals)
+        self.assertEqual((good.error_count, bad.error_count), (0, 1))
+        self.assertEqual((good.log_count, bad.log_count), (0, 2))
+        self.assertEqual(str(good.last_success_date), "2020-01-01 00:00:00")
+        found = self.env["bj.api.sync.config"].search([("error_count", ">", 0)])
+        self.assertIn(bad, found)
+        self.assertNotIn(good, found)
+
+    def test_the_list_costs_the_same_however_many_rows_it_has(self):
+        configs = self.env["bj.api.sync.config"]
+        for number in range(6):
+            configs |= self.make_config(PARTNER_LINES, endpoint=f"row-{number}")
+        names = ["error_count", "last_success_date", "log_count"]
+        counts = []
+        for rows in (configs[:1], configs):
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            rows.read(names)
+            counts.append(self.env.cr.sql_log_count - before)
+        self.assertEqual(counts[0], counts[1])
+
+
+class TestLogViews(TransactionCase):
+    def test_rows_are_grouped_by_the_hour_of_the_user(self):
+        logs = self.env["bj.api.log"].with_context(tz="Europe/Kyiv")
+        config = self.env["bj.api.sync.config"].search([], limit=1)
+        for moment in ("2025-01-31 10:05:00", "2025-01-31 10:55:00"):
+            logs.create({"name": "hour", "timestamp": moment, "config_id": config.id})
+        logs.create({"name": "hour", "timestamp": "2025-01-31 11:00:00"})
+        groups = logs.read_group([("name", "=", "hour")], ["__count"], ["hour"])
+        self.assertEqual(
+            [(group["hour"], group["hour_count"]) for group in groups],
+            [("2025-01-31 12:00", 2), ("2025-01-31 13:00", 1)],
+        )
+        self.assertEqual(logs.search_count(groups[0]["__domain"]), 2)
+
+    def test_bodies_are_shown_with_line_breaks_and_as_curl(self):
+        log = self.env["bj.api.log"].create(
+            {
+                "direction": "in",
+                "method": "POST",
+                "url": "/bj_api_sync/v1/x?a='b'",
+                "request_data": '{"a":{"b":1}}',
+                "response_data": "no json",
+                "request_headers": '{"authorization": "***", "host": "h"}',
+            }
+        )
+        self.assertEqual(log.request_pretty, '{\n  "a": {\n    "b": 1\n  }\n}')
+        self.assertEqual(log.response_pretty, "no json")
+        self.assertEqual(log.request_headers_pretty, "authorization: ***\nhost: h")
+        self.assertIn("-H 'authorization: ***'", log.curl)
+        self.assertNotIn("host", log.curl.split("--data-binary")[0].split("-H", 1)[1])
+        self.assertIn("""'{"a":{"b":1}}'""", log.curl)
+
+
+class TestApiUser(ConfigMixin, TransactionCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.api_user = new_test_user(
+            cls.env, "bj_api_reader", groups="bj_api_sync.group_bj_api_user"
+        )
+        cls.config = cls.make_config(
+            PARTNER_LINES,
+            endpoint="seen",
+            auth_type="basic",
+            auth_login="shop",
+            auth_password="s3cret-password",
+        )
+
+    def _views(self, model):
+        return (
+            self.env[model]
+            .with_user(self.api_user)
+            .get_views([(False, "list"), (False, "form"), (False, "search")])
+        )
+
+    def test_every_screen_opens(self):
+        for model in SHOWN:
+            with self.subTest(model=model):
+                found = self._views(model)
+                names = found["models"][model]["fields"]
+                records = self.env[model].with_user(self.api_user).search([], limit=5)
+                records.read(list(names))
+
+    def test_no_button_is_shown_that_would_fail(self):
+        for model in SHOWN:
+            views = self._views(model)["views"]
+            for kind in ("list", "form"):
+                for button in etree.fromstring(views[kind]["arch"]).iter("button"):
+                    with self.subTest(model=model, button=button.get("name")):
+                        self.assertRegex(button.get("name"), "^action_(open|replay)")
+
+    def test_no_secret_is_shown(self):
+        config = self.config.with_user(self.api_user)
+        names = self._views("bj.api.sync.config")["models"]["bj.api.sync.config"]
+        for name in ("auth_password", "bearer_token", "signing_secret"):
+            self.assertNotIn(name, names["fields"])
+            with self.assertRaises(AccessError):
+                config.read([name])
+        self.assertNotIn("s3cret", str(config.read()))
+
+    def test_the_menus_are_visible(self):
+        menus = self.env["ir.ui.menu"].with_user(self.api_user)
+        visible = menus.with_context(
+            **{"ir.ui.menu.full_list": False}
+        )._visible_menu_ids(debug=True)
+        for name in ("root", "config", "delivery"):
+            suffix = "menu_root" if name == "root" else f"{name}_menu"
+            menu = self.env.ref(f"bj_api_sync.bj_api_sync_{suffix}")
+            self.assertIn(menu.id, visible)
+
+    def test_a_configuration_can_be_looked_at_but_not_changed(self):
+        form = Form(self.config.with_user(self.api_user))
+        form.name = "Changed"
+        with self.assertRaises(AccessError):
+            form.save()
+
+
+class TestActions(TransactionCase):
+    def test_every_screen_says_what_to_do_while_it_is_empty(self):
+        for name in ACTIONS:
+            with self.subTest(action=name):
+                action = self.env.ref(f"bj_api_sync.{name}")
+                self.assertIn("o_view_nocontent_smiling_face", str(action.help))
