@@ -68,7 +68,8 @@ class BjApiSyncToken(models.Model):
     @api.model
     def _set_typed(self, config, text):
         """Make ``text`` the token of the Bearer Token field, instead of the last one."""
-        config.token_ids.filtered("is_typed").sudo().unlink()
+        tokens = config.with_context(active_test=False).token_ids  # revoked ones, too
+        tokens.filtered("is_typed").sudo().unlink()
         if text:
             self._store(
                 config,
@@ -96,3 +97,4 @@ class BjApiSyncToken(models.Model):
 
     def action_revoke(self):
         self.active = False
+        return True

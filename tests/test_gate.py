@@ -128,6 +128,10 @@ class TestAuthentication(ApiCase):
             with self.subTest(typed=typed):
                 self.config.bearer_token = typed
                 self.assertEqual(self._status(token="typed-token-1234567"), 200)
+        self.config.token_ids.filtered("is_typed").action_revoke()
+        self.assertEqual(self._status(token="typed-token-1234567"), 401)
+        self.config.bearer_token = "typed-token-1234567"
+        self.assertEqual(self._status(token="typed-token-1234567"), 200)
         self.config.bearer_token = False
         self.assertEqual(self._status(token="typed-token-1234567"), 401)
         self.assertEqual(self._status(token=self.token), 200)
