@@ -31,6 +31,7 @@ class BjApiSyncClaim(models.Model):
                SELECT unnest(%s), now() AT TIME ZONE 'UTC'
                ON CONFLICT (name) DO UPDATE SET claim_date = EXCLUDED.claim_date""",
             [names],
+            log_exceptions=False,  # the failure that is meant to happen
         )
 
     @api.autovacuum

@@ -545,7 +545,8 @@ class BjApiSyncInbound(models.AbstractModel):
                 "SELECT id FROM %s WHERE id = %s FOR NO KEY UPDATE",
                 SQL.identifier(record._table),
                 record.id,
-            )
+            ),
+            log_exceptions=False,
         )
         record.invalidate_recordset()
         etag = self._get_etag(endpoint, record, self._read_one(plan, record, call))

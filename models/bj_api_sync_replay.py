@@ -116,6 +116,7 @@ class BjApiSyncReplay(models.Model):
                 response.status,
                 json.dumps(answer, ensure_ascii=False),
             ],
+            log_exceptions=False,
         )
 
     @api.model
