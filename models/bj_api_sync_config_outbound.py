@@ -43,7 +43,10 @@ class BjApiSyncConfig(models.Model):
     )
     sync_start_date = fields.Datetime(copy=False, readonly=True)
     server_action_ids = fields.One2many(
-        "ir.actions.server", "bj_api_config_id", string="Triggers"
+        "ir.actions.server",
+        "bj_api_config_id",
+        string="Triggers",
+        groups="base.group_system",  # who else may not read server actions
     )
     trigger_count = fields.Integer(compute="_compute_trigger_count")
 
@@ -357,7 +360,8 @@ class BjApiSyncConfig(models.Model):
             """SELECT GREATEST(
                    timezone('UTC', LEAST(now(), min(xact_start))),
                    timezone('UTC', now()) - interval '1 day')
-               FROM pg_stat_activity WHERE datname = current_database()"""
+               FROM pg_stat_activity
+               WHERE datname = current_database() AND backend_type = 'client backend'"""
         )
         return self.env.cr.fetchone()[0]
 

@@ -199,16 +199,13 @@ class BjApiSyncOutbound(models.AbstractModel):
         gathered = self.env.cr.precommit.data.pop(TRIGGERS, None)
         if not gathered:
             return
-        groups = {}
-        for config_id, by_record in gathered.items():
-            for record_id, trigger in by_record.items():
-                groups.setdefault((config_id, trigger), []).append(record_id)
-        configs = self.env["bj.api.sync.config"].sudo()
+        configs = self.env["bj.api.sync.config"].sudo().browse(gathered).exists()
         # A record is created on the other side before it is updated there.
-        ranks = {
-            config_id: METHODS.index(configs.browse(config_id).http_method_ids.name)
-            for config_id, _trigger in groups
-        }
+        ranks = {c.id: METHODS.index(c.http_method_ids.name) for c in configs}
+        groups = {}
+        for config in configs:
+            for record_id, trigger in gathered[config.id].items():
+                groups.setdefault((config.id, trigger), []).append(record_id)
         for (config_id, trigger), record_ids in sorted(
             groups.items(), key=lambda group: ranks[group[0][0]]
         ):

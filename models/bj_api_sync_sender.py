@@ -171,7 +171,8 @@ class BjApiSyncSender(models.AbstractModel):
             self._run_pass(run, linger, is_second)
         finally:
             run.close()
-            self._settle_results(run, run.take(0))
+            while results := run.take(0):
+                self._settle_results(run, results)
         return run.done
 
     @api.model
