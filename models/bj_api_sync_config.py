@@ -293,7 +293,9 @@ class BjApiSyncConfig(models.Model):
                     else self.env.user
                 )
 
-    @api.depends("request_type", "token_ids.is_typed", "token_ids.active")
+    @api.depends(
+        "request_type", "token_ids.is_typed", "token_ids.active", *SECRETS.values()
+    )
     def _compute_masks(self):
         for config in self:
             config_sudo = config.sudo()
@@ -309,6 +311,7 @@ class BjApiSyncConfig(models.Model):
         secrets = []
         vals_list = [dict(vals) for vals in vals_list]
         for vals in vals_list:
+            self._check_endpoint_is_free(vals)
             typed = self._take_secrets(vals)
             request_type = vals.get("request_type", "in")
             vals.update(self._seal_secrets(typed, request_type))
@@ -326,6 +329,8 @@ class BjApiSyncConfig(models.Model):
     def write(self, vals):
         self._check_script_rights([vals], records=self)
         vals = dict(vals)
+        for config in self:
+            config._check_endpoint_is_free(vals)
         typed = self._take_secrets(vals)
         config_base = super(
             BjApiSyncConfig, self.with_context(bj_api_sync_checks_later=True)
@@ -522,23 +527,35 @@ class BjApiSyncConfig(models.Model):
                     'Endpoint "%(name)s" is a reserved name.', name=self.endpoint
                 )
             )
+        self._check_run_as()
+
+    def _check_endpoint_is_free(self, vals):
+        """Say who has the endpoint, before the index of the table says less about it.
+
+        :param dict vals: of a write to this configuration, or of a new one
+        """
+        if not {"endpoint", "active", "request_type"} & vals.keys():
+            return
+        endpoint = vals.get("endpoint", self.endpoint)
+        is_active = vals.get("active", self.active if self else True)
+        request_type = vals.get("request_type", self.request_type or "in")
         twin = self.sudo().search(
             [
-                ("endpoint", "=", self.endpoint),
+                ("endpoint", "=", endpoint),
                 ("request_type", "=", "in"),
                 ("id", "!=", self.id),
             ],
             limit=1,
         )
-        if self.active and twin:
-            self._fail(
+        if endpoint and is_active and request_type == "in" and twin:
+            raise ValidationError(
                 self.env._(
-                    'Endpoint "%(endpoint)s" is already used by %(other)s.',
-                    endpoint=self.endpoint,
+                    '%(config)s: Endpoint "%(endpoint)s" is already used by %(other)s.',
+                    config=vals.get("name", self.name),
+                    endpoint=endpoint,
                     other=twin.name,
                 )
             )
-        self._check_run_as()
 
     def _check_run_as(self):
         user = self.sudo().user_id
