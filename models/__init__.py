@@ -17,6 +17,8 @@ from . import (
     bj_api_sync_writer,
     bj_api_sync_gate,
     bj_api_sync_inbound,
+    bj_api_sync_inbound_list,
+    bj_api_sync_inbound_write,
     bj_api_sync_contract,
     bj_api_log,
     bj_api_sync_delivery,

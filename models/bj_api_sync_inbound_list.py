@@ -1,0 +1,254 @@
+import dataclasses
+
+from odoo import api, models, tools
+from odoo.osv import expression
+
+from ..exceptions import BadRequest
+from ..tools import conditional, convert, query
+from ..tools.message import ApiResponse
+from .bj_api_sync_config import ROUTE
+
+ALWAYS_FILTERABLE = ("id", "active", "create_date", "write_date")
+NUMBERS = ("integer", "float", "monetary")
+UNSORTABLE = (
+    "one2many",
+    "many2many",
+    "many2one",
+    "binary",
+    "html",
+    "json",
+    "properties",
+)
+
+
+class BjApiSyncInbound(models.AbstractModel):
+    """Lists: what a caller may filter and order by, and the pages of the answer."""
+
+    _inherit = "bj.api.sync.inbound"
+
+    @api.model
+    def _answer_list(self, endpoint, plan, call, request):
+        listing = self._parse_query(endpoint, plan, request)
+        domain = expression.AND([self._get_filter_domain(endpoint), listing.domain])
+        find = self._find_page if listing.cursor is None else self._find_next
+        records, headers, pagination = find(endpoint, plan, request, listing, domain)
+        keys = None if listing.fields is None else set(listing.fields)
+        value = self.env["bj.api.sync.reader"]._read_payloads(plan, records, call, keys)
+        value = self._run_response_script(endpoint, call, value, records)
+        return ApiResponse(
+            payload=value,
+            kind="list",
+            headers=headers,
+            pagination=pagination,
+            action="list",
+            record_count=len(records),
+        )
+
+    @api.model
+    def _find_page(self, endpoint, plan, request, listing, domain):
+        """Return ``(records, headers, pagination)`` of ``limit`` and ``offset``."""
+        model = self.env[plan.model]
+        records = model.search(
+            domain,
+            limit=listing.limit,
+            offset=listing.offset,
+            order=listing.order or self._get_default_order(model),
+        )
+        total = None
+        if listing.count:
+            total = self._count(model, domain, listing, len(records))
+        url = f"{request.base_url}{ROUTE}/{endpoint.endpoint}"
+        page = (url, request.query, listing.limit, listing.offset, total, len(records))
+        headers = {"Link": conditional.link_header(*page)}
+        if total is not None:
+            headers["X-Total-Count"] = str(total)
+        if not endpoint.is_paginated:
+            return records, headers, None
+        urls = conditional.page_urls(*page)
+        pagination = {
+            "total": total,
+            "limit": listing.limit,
+            "offset": listing.offset,
+            "next": urls.get("next"),
+            "previous": urls.get("prev"),
+        }
+        return records, headers, pagination
+
+    @api.model
+    def _count(self, model, domain, listing, found):
+        """Return the rows in all, without asking when this page tells."""
+        if found < listing.limit and (found or not listing.offset):
+            return listing.offset + found
+        return model.search_count(domain)
+
+    @api.model
+    def _find_next(self, endpoint, plan, request, listing, domain):
+        """Return ``(records, headers, None)`` of a keyset walk: what comes after a row.
+
+        Rows that are added or deleted meanwhile can neither shift nor repeat the others.
+        """
+        model = self.env[plan.model]
+        terms = listing.order_terms
+        order = ", ".join(map(str, terms))
+        digest = query.digest(endpoint.config_id, listing.domain)
+        key = self._get_cursor_key()
+        if listing.cursor:
+            values = query.decode_cursor(listing.cursor, order, digest, key)
+            after = query.cursor_domain(terms, values)
+            domain = expression.AND([domain, after])
+        # One row more than asked for tells whether there is a next page.
+        found = model.search(domain, limit=listing.limit + 1, order=order)
+        records = found[: listing.limit]
+        following = None
+        if len(found) > listing.limit:
+            values = self._get_place(records[-1], terms)
+            following = query.encode_cursor(values, order, digest, key)
+        url = f"{request.base_url}{ROUTE}/{endpoint.endpoint}"
+        headers = {"Link": conditional.link_next(url, request.query, following)}
+        if following:
+            headers["X-Next-Cursor"] = following
+        return records, headers, None
+
+    @api.model
+    def _get_place(self, record, terms):
+        """Return the values of a row that the order goes by, ``None`` for NULL."""
+        [row] = record.read([term.field for term in terms], load=None)
+        values = []
+        for term in terms:
+            value = row[term.field]
+            if value == 0 and term.nullable and term.field_type in NUMBERS:
+                # The ORM reads an empty number as 0, the database sorts it elsewhere.
+                null = query.null_term(term.field_type, term.field)
+                if record.search_count([("id", "=", record.id), null]):
+                    value = None
+            values.append(value)
+        return values
+
+    @api.model
+    def _parse_query(self, endpoint, plan, request, only=None):
+        """Return the :class:`~..tools.query.ListQuery` of a GET."""
+        if only is not None:
+            unknown = [name for name, _value in request.query if name not in only]
+            if unknown:
+                raise BadRequest(
+                    self.env._(
+                        'Unknown query parameter "%(name)s". Allowed: %(allowed)s.',
+                        name=unknown[0],
+                        allowed=", ".join(only),
+                    ),
+                    details={"key": unknown[0], "allowed": list(only)},
+                )
+        fields, orders, params, keys = self._get_query_spec(endpoint.config_id)
+        closed = self._get_closed_names(plan)
+        if closed:
+            fields = {
+                n: f for n, f in fields.items() if f.path.split(".")[0] not in closed
+            }
+            orders = {n: f for n, f in orders.items() if f not in closed}
+        return query.parse(
+            request.query,
+            fields,
+            params,
+            keys,
+            orders,
+            query.Paging(min(endpoint.limit, endpoint.max_limit), endpoint.max_limit),
+            convert.to_domain_value,
+        )
+
+    @api.model
+    def _get_closed_names(self, plan):
+        """Return the fields that the user's groups do not open to him."""
+        model_fields = self.env[plan.model]._fields
+        return {
+            rule.path[0]
+            for rule in plan.readable
+            if rule.path
+            and (groups := model_fields[rule.path[0]].groups)
+            and not self.env.user.has_groups(groups)
+        }
+
+    @api.model
+    @tools.ormcache("config_id")
+    def _get_query_spec(self, config_id):
+        """Return ``(filter fields, order fields, parameter rules, keys)`` of a GET."""
+        config_sudo = self.env["bj.api.sync.config"].sudo().browse(config_id)
+        plan = config_sudo._get_plan(config_id)
+        model = self.env[plan.model]
+        fields, orders = {}, {}
+        for name in ALWAYS_FILTERABLE:
+            if name in model._fields:
+                field = model._fields[name]
+                fields[name] = query.FilterField(
+                    name, name, field.type, nullable=name != "id"
+                )
+                orders[name] = name
+        for rule in plan.readable:
+            filtered = self._get_filter_field(model, rule)
+            if filtered:
+                fields.setdefault(rule.field_path, filtered)
+                fields[rule.api_key] = dataclasses.replace(filtered, name=rule.api_key)
+            if is_sortable(model, rule):
+                orders[rule.api_key] = rule.field_path
+                orders.setdefault(rule.field_path, rule.field_path)
+        params = tuple(
+            query.ParamRule(
+                name=param.name,
+                path=param.field_path,
+                operator=param.operator,
+                field_type=param._get_field().type,
+                value=param.value or "",
+                selection=tuple(param._get_field().get_values(self.env))
+                if param._get_field().type == "selection"
+                else (),
+            )
+            for param in config_sudo.param_ids
+        )
+        keys = tuple(dict.fromkeys(rule.key_path[0] for rule in plan.readable))
+        return fields, orders, params, keys
+
+    @api.model
+    def _get_filter_field(self, model, rule):
+        """Return how a line's key can be filtered by, ``None`` if it cannot."""
+        if not rule.path or rule.value_type in (
+            "python_plain",
+            "python_relational",
+            "constant",
+        ):
+            return None
+        path, field_type, selection = rule.field_path, rule.field_type, rule.selection
+        owner = model
+        for step in rule.path:
+            field = owner._fields[step]
+            if not (field.store or field.search) or (
+                owner is not model and field.groups
+            ):
+                return None
+            owner = self.env[field.comodel_name] if field.comodel_name else owner
+        if rule.is_relational:
+            # {"country": {"code": "UA"}} is filtered as ?country=UA.
+            nested = self.env["bj.api.sync.config"]._get_plan(rule.mapping_config_id)
+            identifier = nested.identifier
+            if not identifier:
+                return None
+            path = f"{path}.{identifier.field_path}"
+            field_type, selection = identifier.field_type, identifier.selection
+        return query.FilterField(rule.field_path, path, field_type, selection)
+
+    @api.model
+    def _get_default_order(self, model):
+        """Return the model's own order, made total so that pages cannot overlap."""
+        order = model._order
+        names = [term.split()[0] for term in order.split(",") if term.strip()]
+        return order if "id" in names else f"{order}, id"
+
+    @api.model
+    def _get_cursor_key(self):
+        secret = self.env["ir.config_parameter"].sudo().get_param("database.secret")
+        return f"bj_api_sync/{secret}".encode()
+
+
+def is_sortable(model, rule):
+    if len(rule.path) != 1 or rule.value_type != "plain":
+        return False
+    field = model._fields[rule.path[0]]
+    return field.store and field.column_type and field.type not in UNSORTABLE
