@@ -2,7 +2,9 @@ import json
 import logging
 import threading
 from datetime import timedelta
+from functools import lru_cache
 
+import psycopg2
 from odoo import SUPERUSER_ID, api, fields, models
 from odoo.tools import SQL
 
@@ -14,6 +16,10 @@ _logger = logging.getLogger("bj.api.log")
 BODY_FIELDS = ("request_data", "response_data")
 HEADER_FIELDS = ("request_headers", "response_headers")
 MAX_BODY_BYTES = 64 * 1024  # unless bj_api_sync.log_body_bytes says otherwise
+NO_WAIT_FOR_A_READ = SQL(
+    """SELECT set_config('synchronous_commit', 'off', true)
+       WHERE txid_current_if_assigned() IS NULL;"""
+)
 VACUUM_BATCH = 10_000  # rows a statement, so that no vacuum holds locks for long
 
 
@@ -96,8 +102,7 @@ class BjApiLog(models.Model):
 
         :param redactor: what ``_get_redactor`` gives, for a caller with many rows
         """
-        failed = vals.get("status") == "error"
-        if level == "none" or (level == "errors" and not failed):
+        if not is_wanted(level, vals):
             return None
         content_type = vals.pop("content_type", "application/json")
         secret_headers = vals.pop("secret_headers", ())
@@ -124,8 +129,11 @@ class BjApiLog(models.Model):
         return vals
 
     @api.model
-    def _insert_many(self, vals_list):
-        """Write rows with one statement and return their ids."""
+    def _insert_many(self, vals_list, before=None):
+        """Write rows with one statement and return their ids.
+
+        :param SQL before: a statement to send along
+        """
         # Straight SQL: the row belongs to nobody's record rules, has nothing computed,
         # and create() would cost a read of every call several times what this does.
         if not vals_list:
@@ -143,7 +151,8 @@ class BjApiLog(models.Model):
             rows.append(tuple({**common, **row}.values()))
         self.env.cr.execute(
             SQL(
-                "INSERT INTO bj_api_log (%s) VALUES %s RETURNING id",
+                "%s INSERT INTO bj_api_log (%s) VALUES %s RETURNING id",
+                before or SQL(),
                 SQL(", ").join(map(SQL.identifier, {**common, **dict.fromkeys(names)})),
                 SQL(", ").join(SQL("%s", row) for row in rows),
             )
@@ -157,6 +166,8 @@ class BjApiLog(models.Model):
         Losing the last rows in a crash of PostgreSQL is better than making each call
         wait for the disk, so the commit is not synchronous.
         """
+        if not is_wanted(level, vals):
+            return
         registry = self.env.registry
         try:
             with registry.cursor() as cr:
@@ -167,15 +178,33 @@ class BjApiLog(models.Model):
             _logger.exception("Request %s could not be logged", vals.get("request_id"))
 
     @api.model
+    def _record_read(self, level, vals):
+        """Write the row of a call that changed nothing, in this cursor if it can write.
+
+        That spares a second connection and its commit. The disk is not waited for, as in
+        :meth:`_record_apart`, unless the call did write: a script may.
+        """
+        if self.env.cr.readonly:
+            self._record_apart(level, vals)
+            return
+        try:
+            if vals := self._prepare_row(level, vals):
+                self._insert_many([vals], before=NO_WAIT_FOR_A_READ)
+        except psycopg2.OperationalError:
+            raise  # Odoo repeats the call
+        except Exception as error:  # an answer must never fail because of its log row
+            _logger.exception("Request %s could not be logged", vals.get("request_id"))
+            if isinstance(error, psycopg2.Error):
+                self.env.cr.rollback()
+
+    @api.model
     def _get_redactor(self, secret_headers=()):
         """Return the redactor and the number of bytes after which a body is cut."""
         parameters = self.env["ir.config_parameter"].sudo()
         keys = parameters.get_param("bj_api_sync.redacted_keys") or ""
         limit = parameters.get_param("bj_api_sync.log_body_bytes") or ""
         return (
-            redact.Redactor(
-                tuple(secret_headers), tuple(key.strip() for key in keys.split(","))
-            ),
+            make_redactor(tuple(secret_headers), keys),
             int(limit) if limit.isdecimal() else MAX_BODY_BYTES,
         )
 
@@ -208,3 +237,16 @@ class BjApiLog(models.Model):
             # Each batch is final: what is deleted stays deleted if the next one fails.
             if not getattr(threading.current_thread(), "testing", False):
                 self.env.cr.commit()
+
+
+def is_wanted(level, vals):
+    """Tell whether a configuration with this ``log_level`` keeps the row at all."""
+    return level != "none" and (level != "errors" or vals.get("status") == "error")
+
+
+@lru_cache(100)
+def make_redactor(secret_headers, keys):
+    """Return the redactor of these headers and body keys, separated by commas."""
+    return redact.Redactor(
+        secret_headers, tuple(key.strip() for key in keys.split(","))
+    )
