@@ -9,10 +9,14 @@ from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
+from ..tools import fifo
+
 _logger = logging.getLogger("bj.api.delivery")
 
 METHODS = ("POST", "PUT", "GET", "DELETE")  # the order within one transaction
 KEEP_DAYS = {"delivered": 7, "superseded": 7, "cancelled": 7, "failed": 90}
+MIN_WINDOW = 100  # due rows looked at together; more than are claimed, as some wait
+MAX_WINDOWS = 50  # so that no claim lasts long, however many rows wait for others
 VACUUM_BATCH = 10_000  # rows a statement, so that no vacuum holds locks for long
 # Seconds a claimed delivery may wait for a free thread, and then for its settlement.
 QUEUE_SECONDS = 10
@@ -487,120 +491,142 @@ class BjApiSyncDelivery(models.Model):
         return [destination for (destination,) in self.env.cr.fetchall()]
 
     @api.model
-    def _lock_due(self, destination, limit, *, only=None):
-        """Return ``[(id, config_id, lease)]`` of due rows to one host, locked.
+    def _choose_due(self, destination, limit, is_ready=None):
+        """Return what to claim for a host, locked, and what that supersedes.
 
-        (i) Nobody else gets them while this transaction lasts: ``FOR NO KEY UPDATE SKIP
-        LOCKED``, the weakest lock that excludes itself; it lets the foreign key of a log
-        row through.
-        (ii) First in, first out per record: nothing earlier to the same host, of any
-        configuration, is still open. Older payloads of the same configuration do not
-        count unless they are on their way, since they are superseded by this one.
+        (i) Nobody else gets these rows while this transaction lasts: ``FOR NO KEY UPDATE
+        SKIP LOCKED``, the weakest lock that excludes itself; it lets the foreign key of
+        a log row through.
+        (ii) First in, first out per record, of any configuration: see ``tools.fifo``.
+        (iii) A row is left for later when an older one that it supersedes cannot be
+        locked: somebody is about to change that.
 
         PostgreSQL raises a serialization failure for a row that somebody claimed after
         our snapshot; the caller then starts again.
 
-        :param only: ids to choose among
+        :param is_ready: callable that filters ``[(id, config id)]`` to ids
+        :return: ``(ids, superseded ids)``
         """
+        ids, superseded = [], set()
+        after = None
+        for _window in range(MAX_WINDOWS):
+            due = self._lock_window(destination, max(limit, MIN_WINDOW), after)
+            if not due:
+                break
+            after = due[-1][-1], due[-1][0]
+            chosen = fifo.choose(self._get_waiting(destination, due))
+            config_ids = {row_id: config_id for row_id, config_id, *_rest in due}
+            found = [
+                (row_id, config_ids[row_id])
+                for row_id in config_ids
+                if row_id in chosen
+            ]
+            ready = set(
+                is_ready(found) if is_ready else [row_id for row_id, _c in found]
+            )
+            locked = self._lock_rest(chosen, set(config_ids))
+            for row_id, _config_id in found:
+                older = chosen[row_id]
+                if row_id in ready and older <= locked and len(ids) < limit:
+                    ids.append(row_id)
+                    superseded |= older
+            if len(ids) >= limit or len(due) < max(limit, MIN_WINDOW):
+                break
+        return ids, list(superseded)
+
+    @api.model
+    def _lock_window(self, destination, limit, after):
+        """Lock the next due rows of a host, in the order in which they became due."""
         self.env.cr.execute(
             SQL(
-                """
-                SELECT d.id, d.config_id
-                FROM bj_api_sync_delivery d
-                JOIN bj_api_sync_config c ON c.id = d.config_id
-                WHERE d.destination = %(destination)s
-                  AND d.state = 'pending'
-                  AND d.next_attempt_date <= %(now)s
-                  AND c.active AND c.is_paused IS NOT TRUE
-                  AND %(only)s
-                  AND NOT EXISTS (
-                      SELECT FROM bj_api_sync_delivery e
-                      WHERE e.state = 'pending' AND e.id < d.id
-                        AND e.res_id = d.res_id AND e.model = d.model
-                        AND e.destination = d.destination
-                        AND NOT (e.config_id = d.config_id AND e.method = d.method
-                                 AND NOT %(in_flight)s))
-                  AND (d.record_ids IS NULL OR NOT EXISTS (
-                      SELECT FROM bj_api_sync_delivery e
-                      WHERE e.state = 'pending' AND e.id < d.id
-                        AND e.res_id = ANY(d.record_ids) AND e.model = d.model
-                        AND e.destination = d.destination
-                        AND NOT (e.config_id = d.config_id AND e.method = d.method
-                                 AND NOT %(in_flight)s)))
-                  AND NOT EXISTS (
-                      SELECT FROM bj_api_sync_delivery e
-                      WHERE e.state = 'pending' AND e.id < d.id
-                        AND e.record_ids IS NOT NULL
-                        AND e.destination = d.destination AND e.model = d.model
-                        AND e.record_ids && COALESCE(d.record_ids, ARRAY[d.res_id])
-                        AND NOT (e.config_id = d.config_id AND e.method = d.method
-                                 AND e.record_ids
-                                     <@ COALESCE(d.record_ids, ARRAY[d.res_id])
-                                 AND NOT %(in_flight)s))
-                ORDER BY d.next_attempt_date, d.id
-                LIMIT %(limit)s
-                FOR NO KEY UPDATE OF d SKIP LOCKED
-                """,
-                destination=destination,
-                now=NOW,
-                only=SQL("TRUE") if only is None else SQL("d.id = ANY(%s)", only),
-                in_flight=in_flight("e"),
-                limit=limit,
+                """SELECT d.id, d.config_id, d.method, d.model, d.res_id, d.record_ids,
+                          d.next_attempt_date
+                   FROM bj_api_sync_delivery d
+                   JOIN bj_api_sync_config c ON c.id = d.config_id
+                   WHERE d.destination = %s AND d.state = 'pending'
+                     AND d.next_attempt_date <= %s AND %s
+                     AND c.active AND c.is_paused IS NOT TRUE
+                   ORDER BY d.next_attempt_date, d.id
+                   LIMIT %s
+                   FOR NO KEY UPDATE OF d SKIP LOCKED""",
+                destination,
+                NOW,
+                SQL("(d.next_attempt_date, d.id) > (%s, %s)", *after)
+                if after
+                else SQL("TRUE"),
+                limit,
             ),
             log_exceptions=False,
         )
         return self.env.cr.fetchall()
 
     @api.model
-    def _lock_older(self, ids):
-        """Return those of ``ids`` to claim and the older rows that they supersede.
-
-        A row whose older one cannot be locked is left for later: somebody is about to
-        change the older one.
-
-        :return: ``(ids, superseded ids)``; an id to claim that has a newer one among
-            them is superseded itself
-        """
-        self.env.cr.execute(
-            SQL(
-                """
-            SELECT d.id, e.id
-            FROM bj_api_sync_delivery d
-            JOIN bj_api_sync_delivery e
-              ON e.res_id = d.res_id AND e.model = d.model
-             AND e.destination = d.destination
-             AND e.config_id = d.config_id AND e.method = d.method
-             AND e.state = 'pending' AND e.id < d.id
-             AND NOT %(in_flight)s
-            WHERE d.id = ANY(%(ids)s)
-            UNION ALL
-            SELECT d.id, e.id
-            FROM bj_api_sync_delivery d
-            JOIN bj_api_sync_delivery e
-              ON e.config_id = d.config_id AND e.method = d.method
-             AND e.model = d.model AND e.destination = d.destination
-             AND e.state = 'pending' AND e.id < d.id
-             AND COALESCE(e.record_ids, ARRAY[e.res_id]) <@ d.record_ids
-             AND NOT %(in_flight)s
-            WHERE d.id = ANY(%(ids)s) AND d.record_ids IS NOT NULL
-            """,
-                ids=ids,
-                in_flight=in_flight("e"),
+    def _get_waiting(self, destination, due):
+        """Return due rows and all older ones about the same records, for ``fifo``."""
+        ids = [row[0] for row in due]
+        record_ids = {res_id for row in due for res_id in row[5] or [row[4]] if res_id}
+        others = []
+        if record_ids:
+            self.env.cr.execute(
+                SQL(
+                    """SELECT e.id, e.config_id, e.method, e.model, e.res_id,
+                              e.record_ids, %s
+                       FROM bj_api_sync_delivery e
+                       WHERE e.state = 'pending' AND e.destination = %s AND e.id < %s
+                         AND (e.res_id = ANY(%s) OR e.record_ids && %s::integer[])""",
+                    in_flight("e"),
+                    destination,
+                    max(ids),
+                    list(record_ids),
+                    list(record_ids),
+                )
             )
-        )
-        pairs = self.env.cr.fetchall()
-        if not pairs:
-            return ids, []
+            known = set(ids)
+            others = [row for row in self.env.cr.fetchall() if row[0] not in known]
+        return [
+            fifo.Waiting(
+                row_id,
+                (config_id, method),
+                frozenset((model, i) for i in batch or [res_id] if i),
+                is_due=is_due,
+                in_flight=bool(flying),
+            )
+            for rows, is_due in ((due, True), (others, False))
+            for row_id, config_id, method, model, res_id, batch, flying in (
+                (*row[:6], False) if is_due else row for row in rows
+            )
+        ]
+
+    @api.model
+    def _lock_rest(self, chosen, locked):
+        """Lock what would be superseded and is not locked yet; return all that is."""
+        rest = [i for older in chosen.values() for i in older if i not in locked]
+        if not rest:
+            return locked
         self.env.cr.execute(
             """SELECT id FROM bj_api_sync_delivery WHERE id = ANY(%s)
                FOR NO KEY UPDATE SKIP LOCKED""",
-            [[older for _newer, older in pairs]],
+            [rest],
             log_exceptions=False,
         )
-        locked = {row_id for (row_id,) in self.env.cr.fetchall()}
-        left = {newer for newer, older in pairs if older not in locked}
-        superseded = {older for newer, older in pairs if newer not in left}
-        return [i for i in ids if i not in left | superseded], list(superseded)
+        return locked | {row_id for (row_id,) in self.env.cr.fetchall()}
+
+    @api.model
+    def _get_superseded(self, row_id, destination):
+        """Return, locked, the ids that a row made outside the queue supersedes."""
+        self.env.cr.execute(
+            """SELECT id, config_id, method, model, res_id, record_ids, NULL
+               FROM bj_api_sync_delivery WHERE id = %s""",
+            [row_id],
+        )
+        own = self.env.cr.fetchall()
+        (me, *others) = self._get_waiting(destination, own)
+        older = {
+            row.id
+            for row in others
+            if row.group == me.group and row.records <= me.records and not row.in_flight
+        }
+        return list(self._lock_rest({row_id: older}, set()))
 
     @api.model
     def _take(self, ids, superseded):

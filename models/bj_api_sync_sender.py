@@ -26,12 +26,13 @@ PASS_SECONDS = 30  # no request is begun later in a pass
 # A cron worker tells its watchdog that it is alive before it sleeps, for up to 69 s.
 WATCHDOG_MARGIN = 70
 LINGER_SECONDS = 6  # wait so long for the first retry, which is due after 5 s
-THREADS = 24
-PER_HOST = 16  # of the threads, so that one slow host leaves some to the others
+THREADS = 32
+PER_HOST = 24  # of the threads, so that one slow host leaves some to the others
 MAX_AHEAD = 200  # deliveries claimed at once for a fast host
 AHEAD_SECONDS = 0.25  # of work claimed ahead, by the speed seen so far
 SETTLE_COUNT = 50  # results that are settled together ...
 SETTLE_SECONDS = 0.2  # ... or all there are after this time
+CLAIM_SECONDS = 0.25  # between two claims that find nothing
 PROGRESS_SECONDS = 2
 KEYLESS_SECONDS = (
     300  # until a delivery that lacks its encryption key is looked at again
@@ -179,12 +180,15 @@ class BjApiSyncSender(models.AbstractModel):
     def _run_pass(self, run, linger, is_second):
         waiting = []  # results to be settled
         idle_since = None
-        progress_at = 0
+        progress_at = claim_at = 0
         is_woken = is_second
         while True:
             count = 0
-            if run.seconds < run.begin_until:
+            if claim_at <= run.seconds < run.begin_until:
                 count, is_backlog = self._claim_jobs(run)
+                # While a slow host has all it may have, looking for more is useless
+                # until something has come back.
+                claim_at = 0 if count else run.seconds + CLAIM_SECONDS
                 if is_backlog and not is_woken:
                     is_woken = True
                     self._wake_second()
@@ -195,12 +199,11 @@ class BjApiSyncSender(models.AbstractModel):
                 idle_since = None
                 waiting += run.take(0.05)
                 age = time.monotonic() - run.settled_at
-                if (
-                    len(waiting) >= min(SETTLE_COUNT, run.count)
-                    or age >= SETTLE_SECONDS
-                ):
+                is_time = age >= SETTLE_SECONDS or len(waiting) >= run.count
+                if waiting and (is_time or len(waiting) >= SETTLE_COUNT):
                     self._settle_results(run, waiting)
                     waiting = []
+                    claim_at = 0
                 continue
             idle_since = idle_since or run.seconds
             if run.has_left_over or run.seconds >= run.begin_until:
@@ -209,7 +212,7 @@ class BjApiSyncSender(models.AbstractModel):
             left = linger - (run.seconds - idle_since)
             if left <= 0 or not self._is_soon_due(left):
                 break
-            time.sleep(0.25)
+            time.sleep(CLAIM_SECONDS)
         self._notify_progress(run, is_over=True)
 
     @api.model
@@ -261,7 +264,7 @@ class BjApiSyncSender(models.AbstractModel):
 
     @api.model
     def _claim(self, run):
-        """Claim in this cursor's transaction; see ``_lock_due`` for the rules."""
+        """Claim in this cursor's transaction; see ``_choose_due`` for the rules."""
         deliveries = self.env["bj.api.sync.delivery"]
         destinations = self.env["bj.api.sync.destination"]
         hosts = deliveries._get_due_destinations()
@@ -274,9 +277,10 @@ class BjApiSyncSender(models.AbstractModel):
             if not room:
                 is_backlog |= gate == "yes"
                 continue
-            found = deliveries._lock_due(host, room)
-            is_backlog |= gate == "yes" and len(found) == room
-            ids, superseded = deliveries._lock_older(self._check_targets(run, found))
+            ids, superseded = deliveries._choose_due(
+                host, room, partial(self._check_targets, run)
+            )
+            is_backlog |= gate == "yes" and len(ids) == room
             taken = deliveries._take(ids, superseded) if ids or superseded else []
             if taken and gate == "probe":
                 target = run.targets[taken[0].config_id][0]
@@ -549,8 +553,9 @@ class BjApiSyncSender(models.AbstractModel):
                 (row_id,) = deliveries._insert_rows(
                     config, env, event, [row], claimed=lease
                 )
-                _ids, superseded = deliveries._lock_older([row_id])
-                deliveries._supersede(superseded)
+                deliveries._supersede(
+                    deliveries._get_superseded(row_id, row.destination)
+                )
             is_apart = True
         except (psycopg2.OperationalError, psycopg2.IntegrityError) as error:
             if error.pgcode not in RETRIED:

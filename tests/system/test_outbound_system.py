@@ -343,7 +343,7 @@ class TestNeutralizedCopy(OutboundSystemCase):
             [self.receiver.url("/orders"), config_id],
         )
         self.server.query(
-            "UPDATE ir_cron SET active = true WHERE cron_name LIKE 'API%'"
+            "UPDATE ir_cron SET active = true WHERE cron_name LIKE %s", ["API%"]
         )
         self.server.stop()
         self.server.start()
