@@ -9,6 +9,7 @@ from odoo.tools import SQL
 
 from ..tools import redact
 
+MAX_SUMMARY = 200  # characters
 UNSENT_HEADERS = ("host", "content-length", "connection", "accept-encoding")
 
 
@@ -25,6 +26,7 @@ class BjApiLog(models.Model):
     response_headers_pretty = fields.Text(
         string="Answer Headers", compute="_compute_pretty"
     )
+    error_summary = fields.Char(string="Error", compute="_compute_error_summary")
     curl = fields.Char(string="As curl", compute="_compute_curl")
     # The client groups moments by day at the finest, so the hour is a field of its own.
     hour = fields.Char(compute="_compute_hour", search="_search_hour")
@@ -38,6 +40,11 @@ class BjApiLog(models.Model):
             log.response_pretty = pretty(log.response_data)
             log.request_headers_pretty = pretty_headers(log.request_headers)
             log.response_headers_pretty = pretty_headers(log.response_headers)
+
+    @api.depends("error_message")
+    def _compute_error_summary(self):
+        for log in self:
+            log.error_summary = summary(log.error_message)
 
     @api.depends("method", "url", "request_headers", "request_data", "direction")
     def _compute_curl(self):
@@ -151,6 +158,12 @@ def pretty(text):
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except (TypeError, ValueError):
         return text
+
+
+def summary(text):
+    """Return the beginning of a message, for one line of a list."""
+    line = (text or "").strip().partition("\n")[0]
+    return line if len(line) <= MAX_SUMMARY else f"{line[:MAX_SUMMARY]}…"
 
 
 def parse_headers(text):

@@ -1,6 +1,6 @@
 from odoo import api, fields, models
 
-from .bj_api_log_ui import pretty
+from .bj_api_log_ui import pretty, summary
 
 
 class BjApiSyncDelivery(models.Model):
@@ -11,11 +11,17 @@ class BjApiSyncDelivery(models.Model):
     payload_pretty = fields.Text(
         string="Pretty Payload", compute="_compute_payload_pretty"
     )
+    error_summary = fields.Char(string="Error", compute="_compute_error_summary")
 
     @api.depends("payload")
     def _compute_payload_pretty(self):
         for delivery in self:
             delivery.payload_pretty = pretty(delivery.payload)
+
+    @api.depends("last_error")
+    def _compute_error_summary(self):
+        for delivery in self:
+            delivery.error_summary = summary(delivery.last_error)
 
 
 class IrActionsServer(models.Model):

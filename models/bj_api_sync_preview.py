@@ -420,7 +420,9 @@ class BjApiSyncPreview(models.TransientModel):
                 vals["state"] = "ignored"
             rows.append(vals)
             for child in linked.nodes if linked else ():
-                if not child.lookup_only and len(rows) < MAX_LINES:
+                # A record that is named twice is one node, explained where it is first.
+                is_first = child.trail.startswith((f"{key}.", f"{key}["))
+                if is_first and not child.lookup_only and len(rows) < MAX_LINES:
                     self._explain_node(child, messages, rows)
 
     @api.model

@@ -8,6 +8,11 @@ import {
 export class FieldPathField extends DynamicModelFieldSelectorChar {
     static template = "bj_api_sync.FieldPathField";
 
+    get getSelectorProps() {
+        const props = super.getSelectorProps;
+        return { ...props, path: props.path || "", allowEmpty: true };
+    }
+
     onKeydown(ev) {
         if (this.props.readonly || !["Enter", " ", "ArrowDown"].includes(ev.key)) {
             return;

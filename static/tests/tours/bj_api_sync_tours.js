@@ -1,0 +1,216 @@
+import { registry } from "@web/core/registry";
+import { rpc } from "@web/core/network/rpc";
+
+const tours = registry.category("web_tour.tours");
+
+function openConfig(name) {
+    return [
+        {
+            content: "Open the configuration",
+            trigger: `.o_list_view .o_data_row td[name=name]:contains(${name})`,
+            run: "click",
+        },
+        { trigger: ".o_form_view div[name=line_ids]" },
+    ];
+}
+
+function choose(field, text, scope = "") {
+    return [
+        {
+            content: `Choose ${text}`,
+            trigger: `${scope} div[name=${field}] input`,
+            run: `edit ${text}`,
+        },
+        {
+            trigger: `.o-autocomplete--dropdown-item > a:contains(${text}):first`,
+            run: "click",
+        },
+    ];
+}
+
+function chooseField(text) {
+    return [
+        { content: "Add a line", trigger: ".o_field_x2many_list_row_add a", run: "click" },
+        {
+            content: "Open the field selector",
+            trigger: ".o_selected_row .o_model_field_selector",
+            run: "click",
+        },
+        {
+            trigger: ".o_model_field_selector_popover_search input",
+            run: `edit ${text}`,
+        },
+        {
+            trigger: `.o_model_field_selector_popover_item[data-name=${text}] .o_model_field_selector_popover_item_name`,
+            run: "click",
+        },
+    ];
+}
+
+tours.add("bj_api_sync_in_tour", {
+    url: "/odoo/api-configurations?debug=1",
+    steps: () => [
+        {
+            content: "Propose a configuration from a model",
+            trigger: ".o_control_panel button:contains(From a Model)",
+            run: "click",
+        },
+        ...choose("model_id", "Contact", ".modal"),
+        {
+            content: "Name the endpoint",
+            trigger: ".modal div[name=endpoint] input",
+            run: "edit tour-contacts",
+        },
+        { trigger: ".modal tr.o_data_row td[name=field_path]:contains(ref)" },
+        {
+            content: "Create it",
+            trigger: ".modal-footer button[name=action_create_config]",
+            run: "click",
+        },
+        { trigger: ".o_form_view div[name=endpoint_url]:contains(/v1/tour-contacts)" },
+        {
+            content: "Generate a token",
+            trigger: ".alert button[name=action_generate_token]",
+            run: "click",
+        },
+        {
+            trigger: ".modal-footer button[name=action_generate]",
+            run: "click",
+        },
+        {
+            content: "Call the endpoint with the token that is shown",
+            trigger: ".modal div[name=header]:contains(Bearer)",
+            async run() {
+                const header = this.anchor.textContent.trim();
+                const authorization = header.slice(header.indexOf("Bearer"));
+                const response = await fetch("/bj_api_sync/v1/tour-contacts?limit=1", {
+                    headers: { Authorization: authorization },
+                });
+                const rows = await response.json();
+                if (response.status !== 200 || rows.length !== 1) {
+                    throw new Error(`Answered ${response.status}`);
+                }
+            },
+        },
+        {
+            content: "The token is gone with its dialog",
+            trigger: ".modal-footer button:contains(Done)",
+            run: "click",
+        },
+        {
+            trigger: "body:not(:has(.modal)) .o_notebook a.nav-link[name=authentication]",
+            run: "click",
+        },
+        { trigger: "div[name=token_ids] td[name=state]:contains(Valid)" },
+        {
+            content: "The call is in the logs",
+            trigger: "button[name=action_open_logs]",
+            run: "click",
+        },
+        { trigger: ".o_list_view td[name=name]:contains(GET tour-contacts)" },
+    ],
+});
+
+tours.add("bj_api_sync_preview_tour", {
+    url: "/odoo/api-configurations?debug=1",
+    steps: () => [
+        ...openConfig("Previewed by tour"),
+        {
+            content: "Open the preview",
+            trigger: ".o_form_statusbar button[name=action_open_preview]",
+            run: "click",
+        },
+        { trigger: ".modal div[name=body] .ace_content:contains(customer_id)" },
+        {
+            trigger: ".modal-footer button[name=action_preview]",
+            run: "click",
+        },
+        { trigger: ".modal .alert-success:contains(Nothing was changed)" },
+        { trigger: ".modal td[name=state]:contains(Written)" },
+        {
+            trigger: ".modal .o_notebook a.nav-link[name=answer]",
+            run: "click",
+        },
+        { trigger: ".modal div[name=answer] .ace_content:contains(customer_id)" },
+        {
+            trigger: ".modal-footer button:contains(Close)",
+            run: "click",
+        },
+        { trigger: "body:not(:has(.modal))" },
+    ],
+});
+
+tours.add("bj_api_sync_out_tour", {
+    url: "/odoo/api-configurations?debug=1",
+    steps: () => [
+        {
+            trigger: ".o_list_button_add",
+            run: "click",
+        },
+        {
+            content: "Name it",
+            trigger: ".o_form_view div[name=name] input",
+            run: "edit Sent by tour",
+        },
+        {
+            content: "Odoo calls the other system",
+            trigger: "div[name=request_type] input[data-value=out]",
+            run: "click",
+        },
+        ...choose("http_method_ids", "POST"),
+        {
+            trigger: "div[name=url] input",
+            run: "edit https://shop.example.com/contacts",
+        },
+        {
+            trigger: "div[name=auth_type] select",
+            run: 'select "none"',
+        },
+        ...choose("model_id", "Contact"),
+        ...chooseField("name"),
+        {
+            trigger: ".o_selected_row td[name=api_key] input",
+            run: "edit full_name",
+        },
+        {
+            content: "Save",
+            trigger: ".o_form_button_save",
+            run: "click",
+        },
+        {
+            trigger: ".o_form_saved .o_notebook a.nav-link[name=automation]",
+            run: "click",
+        },
+        {
+            content: "Send each record that is saved",
+            trigger: ".o_notebook button[name=action_create_rule]:contains(saved)",
+            run: "click",
+        },
+        { trigger: ".o_breadcrumb:contains(Sent by tour)" },
+        {
+            content: "The rule is open; save a contact",
+            trigger: "div[name=action_server_ids]",
+            run: () =>
+                rpc("/web/dataset/call_kw", {
+                    model: "res.partner",
+                    method: "create",
+                    args: [{ name: "Touring Contact" }],
+                    kwargs: {},
+                }),
+        },
+        {
+            trigger: ".o_breadcrumb a:contains(Sent by tour)",
+            run: "click",
+        },
+        {
+            content: "One delivery waits",
+            trigger: "button[name=action_open_deliveries]:contains(1)",
+            run: "click",
+        },
+        {
+            trigger: ".o_list_view td[name=display_name]:contains(POST res.partner)",
+            run: "click",
+        },
+        { trigger: "div[name=payload_pretty] .ace_content:contains(Touring Contact)" },
+    ],
+});
