@@ -100,8 +100,8 @@ class ApiDispatcher(Dispatcher):
         if answer.is_dry_run:
             self._log_after_rollback(vals)
         elif self.inbound.method in ("GET", "HEAD", "OPTIONS"):
-            # The transaction is read-only, and a read has no effect to be one with.
-            self._log(self.request.env["bj.api.log"]._record_apart, vals)
+            # The transaction may be read-only, and a read has no effect to be one with.
+            self._log(self.request.env["bj.api.log"]._record_read, vals)
         else:
             self._log(self.request.env["bj.api.log"]._record, vals)
         return response

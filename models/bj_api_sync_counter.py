@@ -30,12 +30,11 @@ class BjApiSyncCounter(models.Model):
         :param dict windows: ``{name: seconds}``
         :return: ``{name: (count with this one, seconds until the window ends)}``
         """
-        now = datetime.now(timezone.utc).replace(tzinfo=None)
         counted = {}
         with own_transaction(self.env.registry) as cr:
             # In the order of their names: two callers never wait for each other in a ring.
             for name, seconds in sorted(windows.items()):
-                start, left = window(now, seconds)
+                start, left = self._get_window(seconds)
                 cr.execute(
                     """INSERT INTO bj_api_sync_counter AS c (name, start_date, count)
                        VALUES (%s, %s, 1)
@@ -49,13 +48,18 @@ class BjApiSyncCounter(models.Model):
     @api.model
     def _peek(self, name, seconds):
         """Return ``(count, seconds until the window ends)`` without counting."""
-        start, left = window(datetime.now(timezone.utc).replace(tzinfo=None), seconds)
+        start, left = self._get_window(seconds)
         self.env.cr.execute(
             "SELECT count FROM bj_api_sync_counter WHERE name = %s AND start_date = %s",
             [name, start],
         )
         row = self.env.cr.fetchone()
         return (row[0] if row else 0), left
+
+    @api.model
+    def _get_window(self, seconds):
+        """Return ``(start, seconds left)`` of the window of this length we are in."""
+        return window(datetime.now(timezone.utc).replace(tzinfo=None), seconds)
 
     @api.autovacuum
     def _gc_counters(self):

@@ -1,6 +1,6 @@
 import ipaddress
 
-from odoo import SUPERUSER_ID, api, fields, models
+from odoo import api, fields, models, tools
 
 from ..exceptions import Forbidden, RateLimited, Unauthorized
 from ..tools import credential
@@ -30,7 +30,8 @@ class BjApiSyncGate(models.AbstractModel):
         self._check_network(endpoint.allowed_networks, request.remote_addr)
         if endpoint.auth_type == "none" and not endpoint.headers:
             return request.remote_addr
-        self._check_failures(request.remote_addr)
+        if endpoint.auth_type != "bearer":  # which looks for both in one statement
+            self._check_failures(request.remote_addr)
         name = self._identify(endpoint, request)
         if not name:
             self._note_failure(request.remote_addr)
@@ -60,16 +61,23 @@ class BjApiSyncGate(models.AbstractModel):
     def _check_token(self, endpoint, given, remote_addr):
         text = given.token if isinstance(given, credential.Bearer) else ""
         digest = credential.hash_token(text)
-        # One statement on an index instead of a cached list: a token that is revoked in
+        counter = self.env["bj.api.sync.counter"]
+        start, left = counter._get_window(FAILURE_WINDOW)
+        # One statement on indexes instead of a cached list: a token that is revoked in
         # one worker is refused by all others at once.
         self.env.cr.execute(
-            """SELECT id, token_hash, expiry_date, last_use_date, allowed_networks
-               FROM bj_api_sync_token
-               WHERE config_id = %s AND token_hash = %s AND active""",
-            [endpoint.config_id, digest],
+            """SELECT token.id, token.token_hash, token.expiry_date,
+                      token.last_use_date, token.allowed_networks, counter.count
+               FROM (SELECT) AS always
+               LEFT JOIN bj_api_sync_token AS token
+                      ON token.config_id = %s AND token.token_hash = %s AND token.active
+               LEFT JOIN bj_api_sync_counter AS counter
+                      ON counter.name = %s AND counter.start_date = %s""",
+            [endpoint.config_id, digest, failure_counter(remote_addr), start],
         )
-        row = next(iter(self.env.cr.dictfetchall()), None)
-        known = credential.same(digest, row["token_hash"] if row else "")
+        [row] = self.env.cr.dictfetchall()
+        self._refuse_guessing(row["count"] or 0, left)
+        known = credential.same(digest, row["token_hash"] or "")
         if not (known and text):
             return None
         now = fields.Datetime.now()
@@ -113,11 +121,19 @@ class BjApiSyncGate(models.AbstractModel):
 
     @api.model
     def _check_failures(self, remote_addr):
+        counter = self.env["bj.api.sync.counter"]
+        count, left = counter._peek(failure_counter(remote_addr), FAILURE_WINDOW)
+        self._refuse_guessing(count, left)
+
+    @api.model
+    def _refuse_guessing(self, count, left):
+        """Raise ``RateLimited`` after too many failures.
+
+        :param int left: seconds until they are forgotten
+        """
         limit = self.env["bj.api.sync.inbound"]._get_int_parameter(
             "bj_api_sync.max_auth_failures", MAX_FAILURES
         )
-        counter = self.env["bj.api.sync.counter"]
-        count, left = counter._peek(f"failure:{remote_addr}", FAILURE_WINDOW)
         if limit and count >= limit:
             error = RateLimited(
                 self.env._("Too many failed attempts. Try again in %s seconds.", left),
@@ -128,7 +144,8 @@ class BjApiSyncGate(models.AbstractModel):
 
     @api.model
     def _note_failure(self, remote_addr):
-        self.env["bj.api.sync.counter"]._add({f"failure:{remote_addr}": FAILURE_WINDOW})
+        counter = self.env["bj.api.sync.counter"]
+        counter._add({failure_counter(remote_addr): FAILURE_WINDOW})
 
     @api.model
     def _note_use(self, token_id, remote_addr, now):
@@ -179,19 +196,32 @@ class BjApiSyncGate(models.AbstractModel):
     @api.model
     def _get_user_context(self, endpoint, request):
         """Return the context that the call runs in: company, language, time zone."""
-        user = self.env(user=SUPERUSER_ID)["res.users"].browse(endpoint.user_id)
-        # The public user, who serves endpoints without authentication, is archived.
-        if not user.active and not user._is_public():
+        is_usable, lang, tz = self._get_user_facts(endpoint.user_id)
+        if not is_usable:
             raise Forbidden(
                 self.env._("The user that this endpoint runs as is archived.")
             )
-        installed = [code for code, _name in self.env["res.lang"].get_installed()]
-        wanted = pick_language(request.headers.get("accept-language", ""), installed)
+        wished = request.headers.get("accept-language")
+        if wished:
+            installed = [code for code, _name in self.env["res.lang"].get_installed()]
+            lang = pick_language(wished, installed) or lang
         return {
-            "lang": wanted or user.lang,
-            "tz": user.tz,
+            "lang": lang,
+            "tz": tz,
             "allowed_company_ids": [endpoint.company_id],
         }
+
+    @api.model
+    @tools.ormcache("user_id")
+    def _get_user_facts(self, user_id):
+        """Return ``(may be used, lang, tz)``; a change of the user drops the cache."""
+        user = self.env["res.users"].sudo().browse(user_id)
+        # The public user, who serves endpoints without authentication, is archived.
+        return user.active or user._is_public(), user.lang, user.tz
+
+
+def failure_counter(remote_addr):
+    return f"failure:{remote_addr}"
 
 
 def is_in_networks(address, networks):

@@ -6,6 +6,20 @@ from odoo import api, models
 from ..tools import convert, mapping
 from .bj_api_sync_script import NOTHING
 
+# Their values in the cache are what read() gives, so whole columns can be taken from it.
+PLAIN_TYPES = (
+    "char",
+    "text",
+    "html",
+    "selection",
+    "boolean",
+    "integer",
+    "float",
+    "monetary",
+    "date",
+    "datetime",
+)
+
 
 class BjApiSyncReader(models.AbstractModel):
     """Records to payloads along a plan: one read per level, whatever their number.
@@ -18,24 +32,28 @@ class BjApiSyncReader(models.AbstractModel):
     _description = "API Payload Reader"
 
     @api.model
-    def _read_payloads(self, plan, records, call, keys=None):
+    def _read_payloads(self, plan, records, call, keys=None, is_fetched=False):
         """Return one payload per record.
 
         :param Plan plan: of a configuration of the records' model
         :param Call call: direction and values for scripts
         :param keys: only these top-level external keys; all if ``None``
+        :param bool is_fetched: the user has just searched ``records`` and fetched
+            :meth:`_get_field_names`, so that nothing is left to be checked or read
         :return: list of ``dict`` in the order of ``records``
         :raise AccessError: the user may not read a field that is mapped
         """
-        rules = [
-            rule
-            for rule in plan.readable
-            if keys is None or rule.key_path[0] in keys or rule.api_key in keys
-        ]
-        columns = self._read_columns(rules, records, call)
+        rules = get_rules(plan, keys)
+        columns = self._read_columns(rules, records, call, is_fetched)
         return mapping.assemble(
             [rule.key_path for rule in rules], columns, len(records)
         )
+
+    @api.model
+    def _get_field_names(self, plan, call, keys=None):
+        """Return the fields that a payload takes of the record itself."""
+        rules = get_rules(plan, keys)
+        return sorted({r.path[0] for r in rules if self._reads_field(r, call)})
 
     @api.model
     def _read_identifiers(self, plan, records, call):
@@ -45,9 +63,9 @@ class BjApiSyncReader(models.AbstractModel):
         return self._read_columns([plan.identifier], records, call)[0]
 
     @api.model
-    def _read_columns(self, rules, records, call):
+    def _read_columns(self, rules, records, call, is_fetched=False):
         paths = {rule.path for rule in rules if self._reads_field(rule, call)}
-        found = self._fetch(records, paths)
+        found = self._fetch(records, paths, is_fetched)
         return [self._read_column(rule, records, found, call) for rule in rules]
 
     @api.model
@@ -71,7 +89,7 @@ class BjApiSyncReader(models.AbstractModel):
         return column
 
     @api.model
-    def _fetch(self, records, paths):
+    def _fetch(self, records, paths, is_fetched=False):
         """Return ``{path: {record id: JSON value}}``, with one read for this level.
 
         A step that a record rule hides from the user reads like one that is not set:
@@ -80,17 +98,22 @@ class BjApiSyncReader(models.AbstractModel):
         names = sorted({path[0] for path in paths})
         if not names:
             return {}
-        rows = records.read(names, load=None)
+        if not is_fetched:
+            records.fetch(names)
+        columns = {name: self._get_column(records, name) for name in names}
         found = {}
         for path in paths:
             if len(path) == 1:
                 name = path[0]
                 to_json = convert.json_converter(records._fields[name].type)
-                found[path] = {row["id"]: to_json(row[name]) for row in rows}
+                found[path] = {
+                    record_id: to_json(value)
+                    for record_id, value in columns[name].items()
+                }
         for name in names:
             deeper = {path[1:] for path in paths if path[0] == name and len(path) > 1}
             if deeper:
-                links = {row["id"]: row[name] for row in rows}
+                links = columns[name]
                 comodel = records._fields[name].comodel_name
                 related = self._get_related(comodel, links.values())
                 inner = self._fetch(related, deeper)
@@ -111,6 +134,14 @@ class BjApiSyncReader(models.AbstractModel):
                 return True
             model = self.env[field.comodel_name] if field.comodel_name else None
         return False
+
+    @api.model
+    def _get_column(self, records, name):
+        """Return ``{record id: value}`` of a field that has been fetched."""
+        if records._fields[name].type in PLAIN_TYPES:
+            return dict(zip(records._ids, records.mapped(name), strict=True))
+        rows = records._read_format([name], load=None)
+        return {row["id"]: row[name] for row in rows}
 
     @api.model
     def _get_related(self, model, links):
@@ -149,6 +180,15 @@ class BjApiSyncReader(models.AbstractModel):
         if rule.is_x2many and isinstance(value, models.BaseModel):
             return value.ids  # a list, however many they are
         return to_jsonable(value)
+
+
+def get_rules(plan, keys):
+    """Return the rules of the external keys that are asked for; of all if ``None``."""
+    return [
+        rule
+        for rule in plan.readable
+        if keys is None or rule.key_path[0] in keys or rule.api_key in keys
+    ]
 
 
 def get_script(rule, call):
