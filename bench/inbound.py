@@ -26,13 +26,12 @@ OPERATIONS = {
     "nested": "1,000 contacts with a country by code and two tags by name",
 }
 BULK = ("bulk", "nested")
-SECONDS_TOGETHER = 1.2  # of a cell with several clients
 MAX_TOGETHER = {"delete": 100, "create": 120, "update": 150}
 HEAVY = (*BULK, "list1000")
 
 
 def measure(server, args, operations, oca, deadline):
-    """Return ``{"facts", "rounds", "cells": [one dict a cell]}``."""
+    """Return ``{"cells": [one dict a peer, operation, number of clients and round]}``."""
     facts = get_facts(server)
     peers = [
         peer(facts)
@@ -42,27 +41,26 @@ def measure(server, args, operations, oca, deadline):
     bench = Bench(server, facts)
     for peer, operation in itertools.product(peers, operations):
         bench.warm_up(peer, operation)
-    cells, done = [], 0
+    cells = []
     for round_number in range(args.rounds):
         started = time.monotonic()
+        shift = round_number % len(peers)
+        turn = [*peers[shift:], *peers[:shift]]
         for operation in operations:
-            shift = round_number % len(peers)
-            for peer in [*peers[shift:], *peers[:shift]]:
-                cell = bench.latency(peer, operation, args.samples)
-                if cell:
-                    cells.append({**cell, "round": round_number})
-            for clients in args.clients:
-                for peer in [*peers[shift:], *peers[:shift]]:
-                    cell = bench.throughput(peer, operation, clients)
-                    if cell:
-                        cells.append({**cell, "round": round_number})
-        done += 1
+            if time.monotonic() > deadline:
+                print(
+                    f"The time is up in round {round_number + 1}, before {operation}."
+                )
+                return {"cells": cells}
+            found = [bench.latency(peer, operation, args.samples) for peer in turn]
+            found += [
+                bench.throughput(peer, operation, clients, args.seconds)
+                for clients, peer in itertools.product(args.clients, turn)
+            ]
+            cells += [{**cell, "round": round_number} for cell in found if cell]
         taken = time.monotonic() - started
-        print(f"round {done} of {args.rounds}: {taken:.0f} s", flush=True)
-        if time.monotonic() + taken > deadline and done < args.rounds:
-            print("The time is up: no further rounds.")
-            break
-    return {"operations": operations, "rounds": done, "cells": cells}
+        print(f"round {round_number + 1} of {args.rounds}: {taken:.0f} s", flush=True)
+    return {"cells": cells}
 
 
 def get_facts(server):
@@ -121,7 +119,7 @@ class Bench:
 
     def latency(self, peer, operation, samples):
         if operation in BULK:
-            samples = 2
+            samples = max(samples // 12, 1)
         elif operation in HEAVY:
             samples = max(samples // 4, 2)
         requests = self.make_requests(peer, operation, samples + 2)
@@ -132,6 +130,7 @@ class Bench:
         self._run(peer, operation, requests[:unmeasured])
         with self.server.watch() as seen:
             times = self._run(peer, operation, requests[unmeasured:][:samples])
+        seen["cpu_ms"] = round(seen["cpu"] * 1000 / len(times), 2)
         self.clean_up(operation)
         return {
             "peer": peer.name,
@@ -141,7 +140,7 @@ class Bench:
             **seen,
         }
 
-    def throughput(self, peer, operation, clients):
+    def throughput(self, peer, operation, clients, seconds):
         if operation in HEAVY:
             return None
         count = MAX_TOGETHER.get(operation, 900)
@@ -154,7 +153,7 @@ class Bench:
                 requests,
                 self._check(peer, operation),
                 clients,
-                SECONDS_TOGETHER,
+                seconds,
             )
         self.clean_up(operation)
         return {
@@ -256,7 +255,7 @@ class Bench:
 
 def summarize(result):
     """Return ``{operation: {peer: figures}}`` of the cells."""
-    cells = defaultdict(list)
+    cells = defaultdict(list)  # (operation, peer) -> cells
     for cell in result["cells"]:
         cells[cell["operation"], cell["peer"]].append(cell)
     tables = defaultdict(dict)
@@ -264,7 +263,7 @@ def summarize(result):
         single = [cell for cell in found if cell["clients"] == 1]
         raw = {
             cell["round"]: statistics.median(cell["ms"])
-            for cell in cells[operation, "raw"]
+            for cell in cells.get((operation, "raw"), ())
             if cell["clients"] == 1
         }
         medians = {cell["round"]: statistics.median(cell["ms"]) for cell in single}
@@ -273,6 +272,7 @@ def summarize(result):
             "median_ms": median(list(medians.values())),
             "p95_ms": percentile(times, 0.95),
             "ratio": median([ms / raw[n] for n, ms in medians.items() if n in raw]),
+            "cpu_ms": median([c["cpu_ms"] for c in single]),
             "queries": median([c["queries"] for c in single if c["queries"]]),
             "mib": max((c["mib"] for c in found if c["mib"]), default=None),
             "rates": {
@@ -286,7 +286,7 @@ def summarize(result):
 def show(result):
     for operation, peers in summarize(result).items():
         rates = sorted({n for figures in peers.values() for n in figures["rates"]})
-        heads = ["median ms", "p95 ms", "x raw", "queries"]
+        heads = ["median ms", "p95 ms", "x raw", "CPU ms", "queries"]
         heads += [f"req/s c{clients}" for clients in rates] + ["MiB"]
         print(f"\n{operation}: {OPERATIONS[operation]}")
         print(f"{'':<12}" + "".join(f"{head:>11}" for head in heads))
@@ -296,6 +296,7 @@ def show(result):
                 shown(figures["median_ms"], 1),
                 shown(figures["p95_ms"], 1),
                 shown(figures["ratio"], 2),
+                shown(figures["cpu_ms"], 1),
                 shown(figures["queries"], 0),
                 *(shown(figures["rates"].get(clients), 0) for clients in rates),
                 shown(figures["mib"], 0),

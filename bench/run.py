@@ -22,7 +22,7 @@ def parse_arguments():
     peers = [peer.name for peer in PEERS]
     parser.add_argument("--quick", action="store_true", help="below three minutes")
     parser.add_argument("--rounds", type=int, help="5, with --quick 2")
-    parser.add_argument("--samples", type=int, help="requests a cell: 24, or 10")
+    parser.add_argument("--samples", type=int, help="requests a cell: 24, or 8")
     parser.add_argument("--minutes", type=float, help="end after so many: 14, or 2.5")
     parser.add_argument(
         "--only", type=split, default=peers, metavar="PEERS", help=",".join(peers)
@@ -40,7 +40,8 @@ def parse_arguments():
     parser.add_argument("--keep", action="store_true", help="keep the database")
     args = parser.parse_args()
     args.rounds = args.rounds or (2 if args.quick else 5)
-    args.samples = args.samples or (10 if args.quick else 24)
+    args.samples = args.samples or (8 if args.quick else 24)
+    args.seconds = 0.6 if args.quick else 1.2
     args.minutes = args.minutes or (2.5 if args.quick else 14)
     args.clients = [int(count) for count in args.clients if count]
     if args.quick:
@@ -59,9 +60,9 @@ def main():
     args = parse_arguments()
     settings = Settings()
     results = {"machine": describe_machine(), "arguments": vars(args)}
-    oca, oca_root = install_oca(settings)
-    deadline = time.monotonic() + args.minutes * 60
-    with Database(settings, oca, oca_root, args.keep) as database:
+    oca = install_oca(settings)
+    with Database(settings, oca, args.keep) as database:
+        deadline = time.monotonic() + args.minutes * 60
         operations = [name for name in inbound.OPERATIONS if name in args.ops]
         if operations:
             with Server(database, args.port, "--max-cron-threads=0") as server:

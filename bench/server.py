@@ -52,37 +52,48 @@ class Settings:
 
 
 def install_oca(settings):
-    """Put the OCA addons below the cache, once; return ``(names, paths)`` of those had.
+    """Put the OCA addons below the cache, once; return ``{name: folder}`` of those had.
 
     Outside of the virtual environment, so that development goes on without them.
     """
     root = settings.cache / "bench-oca-18.0"
-    names = []
+    root.mkdir(parents=True, exist_ok=True)
+    folders = {}
     for name, (_module, addons, requirements) in OCA.items():
-        if not (root / f"{name}.complete").exists():
-            pip = [settings.odoo[0], "-m", "pip", "install", "-q", "--upgrade"]
-            pip += ["--disable-pip-version-check"]
-            wheels = [f"{addon}==18.*" for addon in addons]
+        folder = root / name
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
             try:
-                run([*pip, "--no-deps", "--target", root / "addons", *wheels])
-                if requirements:
-                    run([*pip, "--target", root / "python", *requirements])
+                download(settings, folder, addons, requirements)
             except subprocess.CalledProcessError as error:
-                reason = error.stdout.decode(errors="replace").strip()
+                reason = error.stdout.strip()
                 print(f"Without OCA {name}, pip cannot get it: {reason[-200:]}")
                 continue
-            (root / f"{name}.complete").touch()
-        names.append(name)
-    return names, root
+            (folder / "complete").touch()
+        folders[name] = folder
+    return folders
+
+
+def download(settings, folder, addons, requirements):
+    pip = [settings.odoo[0], "-m", "pip", "--disable-pip-version-check"]
+    install = [*pip, "install", "-q", "--target"]
+    wheels = [f"{addon}==18.*" for addon in addons]
+    run([*install, folder / "addons", "--no-deps", *wheels])
+    if requirements:
+        # What Odoo has as well stays at Odoo's versions.
+        constraints = folder / "constraints.txt"
+        constraints.write_text(run([*pip, "freeze"]))
+        run([*install, folder / "python", "-c", constraints, *requirements])
 
 
 def run(command):
-    subprocess.run(
+    return subprocess.run(
         [str(part) for part in command],
         check=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-    )
+        text=True,
+    ).stdout
 
 
 def sql(database, *statements):
@@ -98,10 +109,9 @@ def sql(database, *statements):
 class Database:
     """A copy of a prepared database, gone when the block ends."""
 
-    def __init__(self, settings, oca, oca_root, keep=False):
+    def __init__(self, settings, oca, keep=False):
         self.settings = settings
         self.oca = oca
-        self.oca_root = oca_root
         self.name = f"{settings.prefix}_{os.getpid()}"
         self.keep = keep
 
@@ -117,11 +127,15 @@ class Database:
 
     def odoo(self, *options):
         """Return ``(command, environment)`` of Odoo with the addons to compare with."""
-        paths = [self.settings.addons_path, str(self.settings.addons)]
-        paths.append(str(self.oca_root / "addons" / "odoo" / "addons"))
-        paths = [path for path in paths if "," in path or Path(path).exists()]
-        environment = {**os.environ, "PYTHONPATH": str(self.oca_root / "python")}
-        command = [*self.settings.odoo, f"--addons-path={','.join(paths)}", *options]
+        paths = [self.settings.addons_path, self.settings.addons]
+        paths += [folder / "addons/odoo/addons" for folder in self.oca.values()]
+        python = [folder / "python" for folder in self.oca.values()]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, python))}
+        command = [
+            *self.settings.odoo,
+            f"--addons-path={','.join(map(str, paths))}",
+            *options,
+        ]
         return [str(part) for part in command], environment
 
     def _prepare(self):
@@ -229,10 +243,11 @@ class Server:
 
     @contextmanager
     def watch(self):
-        """Yield a dict that has ``queries`` (median a request) and ``mib`` afterwards.
+        """Yield a dict that has ``queries``, ``mib`` and ``cpu`` afterwards.
 
-        Queries are those that Odoo counts for its log, of every cursor of the request;
-        MiB is the peak of the larger worker.
+        Queries are what Odoo counts for its log, of every cursor of the request's thread
+        (OCA fastapi works in another one): the median of a request. MiB is the peak of
+        the larger worker, CPU the seconds of all workers.
         """
         seen = {}
         start = self.log.stat().st_size
@@ -240,7 +255,9 @@ class Server:
         for pid in workers:
             with suppress(OSError):  # starts the peak anew
                 Path(f"/proc/{pid}/clear_refs").write_text("5")
+        cpu = self._cpu_seconds(workers)
         yield seen
+        seen["cpu"] = self._cpu_seconds(workers) - cpu
         peaks = []
         for pid in workers:
             with suppress(OSError):
@@ -255,3 +272,13 @@ class Server:
         ]
         seen["queries"] = median(counts)
         seen["mib"] = max(peaks, default=None)
+
+    def _cpu_seconds(self, pids):
+        ticks = 0
+        for pid in pids:
+            with suppress(OSError):
+                fields = (
+                    Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                )
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
