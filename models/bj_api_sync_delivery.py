@@ -810,4 +810,4 @@ def in_flight(alias):
 def commit_unless_testing(cr):
     """Commit, which Odoo's tests forbid."""
     if not getattr(threading.current_thread(), "testing", False):
-        cr.commit()
+        cr.commit()  # pylint: disable=invalid-commit

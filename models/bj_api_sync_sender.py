@@ -1,3 +1,4 @@
+import contextlib
 import logging
 import queue
 import random
@@ -115,12 +116,10 @@ class Pass:
     def take(self, timeout):
         """Return the results there are, waiting up to ``timeout`` seconds for one."""
         found = []
-        try:
+        with contextlib.suppress(queue.Empty):
             found.append(self.results.get(timeout=timeout))
             while len(found) < SETTLE_COUNT:
                 found.append(self.results.get_nowait())
-        except queue.Empty:
-            pass
         return found
 
     def room(self, host):

@@ -89,7 +89,7 @@ class IrActionsServer(models.Model):
         records = eval_context.get("records") or eval_context.get("record")
         if not records:
             if not self.env.context.get("active_ids"):
-                config.with_context(self._get_schedule_context())._run_schedule()
+                config.with_env(self._get_schedule_env())._run_schedule()
             return False
         if not all(isinstance(record_id, int) for record_id in records._ids):
             raise UserError(self._get_onchange_message())
@@ -124,10 +124,12 @@ class IrActionsServer(models.Model):
             return "create"
         return "write"
 
-    def _get_schedule_context(self):
+    def _get_schedule_env(self):
         names = ("cron_id", "ir_cron_progress_id", "lastcall", "tz", "lang")
         context = self.env.context
-        return {name: context[name] for name in names if name in context}
+        return self.env(
+            context={name: context[name] for name in names if name in context}
+        )
 
     def _delete_with_holders(self):
         """Delete actions whose state goes away with the addon, and what is made of them.
