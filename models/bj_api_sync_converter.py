@@ -73,7 +73,9 @@ class BjApiSyncConverter(models.AbstractModel):
             try:
                 value = convert.to_field(rule, raw)
             except convert.ConvertError as error:
-                self._add_mismatch(node, rule, error, errors)
+                self.env["bj.api.sync.relation"]._add_mismatch(
+                    node, rule, error.expected, error.got, errors
+                )
                 continue
             if rule.field_type == "properties" and isinstance(value, list):
                 # What a GET answers also defines the properties; only values are taken.
@@ -162,15 +164,6 @@ class BjApiSyncConverter(models.AbstractModel):
             return model, [value]
         return rule.relation, value if isinstance(value, list) else [value]
 
-    @api.model
-    def _add_mismatch(self, node, rule, error, errors):
-        message = self.env._(
-            "expected %(expected)s, got %(got)s.",
-            expected=error.expected,
-            got=error.got,
-        )
-        errors.add(node, rule, message)
-
     # -- scripts ---------------------------------------------------------------------
 
     @api.model
@@ -191,7 +184,9 @@ class BjApiSyncConverter(models.AbstractModel):
                 if value is not NOTHING and rule.path:
                     value = self._from_script(rule, value)
             except convert.ConvertError as error:
-                self._add_mismatch(node, rule, error, errors)
+                self.env["bj.api.sync.relation"]._add_mismatch(
+                    node, rule, error.expected, error.got, errors
+                )
             except ApiError as error:
                 errors.add(node, rule, error.description)
             else:

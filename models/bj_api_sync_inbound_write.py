@@ -81,6 +81,7 @@ class BjApiSyncInbound(models.AbstractModel):
             call,
             operation=operation,
             partial=flags.partial and isinstance(body, list),
+            bulk=isinstance(body, list),
             domain=self._get_filter_domain(endpoint),
         )
         if not isinstance(body, list):

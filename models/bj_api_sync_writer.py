@@ -77,6 +77,7 @@ class BjApiSyncWriter(models.AbstractModel):
         *,
         operation="upsert",
         partial=False,
+        bulk=None,
         targets=None,
         domain=(),
     ):
@@ -86,13 +87,15 @@ class BjApiSyncWriter(models.AbstractModel):
         :param str operation: ``create`` (an existing identifier is a conflict),
             ``update`` (a missing one is not found) or ``upsert``
         :param bool partial: keep the rows that work when others do not
+        :param bool bulk: answer as for many rows, as an array of one row asks for; by
+            default when there are several
         :param targets: the record to update, in a list, when the caller knows it
         :param domain: records outside it can neither be updated nor made twice
         :return: list of :class:`RowResult`, one per row
         :raise ApiError: not ``partial`` and a row was refused; nothing is to be kept then
         """
         job = Job(plan, rows, call, operation, list(domain))
-        if len(rows) == 1 and not partial:
+        if not (len(rows) > 1 or bulk or partial):
             return [self._write_row(job, targets[0] if targets else None)]
         results = {}
         for wave in self._split_waves(job):
@@ -114,8 +117,9 @@ class BjApiSyncWriter(models.AbstractModel):
         is_new = not node.record
         try:
             self._save([node])
-        except (ValueError, DataError) as error:
-            raise PayloadError([{"index": 0, "message": str(error)}]) from error
+        except (ValueError, DataError, RedirectWarning) as error:
+            _code, message = describe_error(self.env, error)
+            raise PayloadError([{"index": 0, "message": message}]) from error
         return self._success(node, is_new)
 
     @api.model

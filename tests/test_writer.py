@@ -786,7 +786,7 @@ class TestOne2many(WriterCase):
         row = {"ref": "A", "children": [{"ref": "X", "name": "Found"}]}
         self.save(config, row)
         self.assertEqual(old.mapped("name"), ["Found", "Y"])
-        self.assertEqual(old.parent_id, partner)
+        self.assertEqual([line.parent_id for line in old], [partner, partner])
 
     def test_lines_that_are_wrong_are_all_named(self):
         config, country = self.make_country(self.state)
@@ -1213,6 +1213,16 @@ class TestManyRows(WriterCase):
                 self.env.cr.savepoint(),
             ):
                 self.write(config, sent, partial=True)
+
+    def test_an_array_of_one_row_is_answered_like_an_array(self):
+        config = self.make_contacts({})
+        self.save(config, {"ref": "A", "name": "A"})
+        row = [{"ref": "A", "name": "B"}]
+        with self.assertRaises(Conflict):
+            self.write(config, row, operation="create")
+        with self.assertRaises(PayloadError) as caught:
+            self.write(config, row, operation="create", bulk=True)
+        self.assertEqual(caught.exception.errors[0]["index"], 0)
 
     def test_a_single_row_lets_the_error_of_odoo_through(self):
         config = self.make_contacts({"parent": "parent_id"})
