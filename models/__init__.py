@@ -32,7 +32,4 @@ from . import (
     bj_api_sync_config_ui,
     bj_api_log_ui,
     bj_api_sync_delivery_ui,
-    bj_api_sync_preview,
-    bj_api_sync_wizard,
-    bj_api_sync_wizard_token,
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from odoo.tests import BaseCase
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ("controllers", "models", "tools", "exceptions")
+LAYERS = ("controllers", "wizards", "models", "tools", "exceptions")
 NETWORK = ("requests", "urllib3", "http.client", "urllib.request", "socket")
 OWN = "odoo.addons.bj_api_sync."
 

@@ -129,7 +129,7 @@ class TestWarnings(ConfigMixin, TransactionCase):
         self.assertFalse(config.has_short_token)
 
 
-class TestHealth(ConfigMixin, TransactionCase):
+class TestConfigHealth(ConfigMixin, TransactionCase):
     def test_errors_and_last_success_come_from_the_log(self):
         good = self.make_config(PARTNER_LINES, endpoint="good")
         bad = self.make_config(PARTNER_LINES, endpoint="bad")
@@ -263,7 +263,7 @@ class TestApiUser(ConfigMixin, TransactionCase):
             form.save()
 
 
-class TestActions(TransactionCase):
+class TestEmptyScreens(TransactionCase):
     def test_every_screen_says_what_to_do_while_it_is_empty(self):
         for name in ACTIONS:
             with self.subTest(action=name):

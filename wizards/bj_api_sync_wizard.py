@@ -4,8 +4,8 @@ from odoo import Command, api, fields, models
 from odoo.exceptions import UserError
 
 from ..exceptions import ApiError
+from ..models.bj_api_sync_config import ENDPOINT_SLUG, RESERVED_ENDPOINTS
 from ..tools import payload, propose
-from .bj_api_sync_config import ENDPOINT_SLUG, RESERVED_ENDPOINTS
 from .bj_api_sync_preview import as_text
 
 MAX_DEPTH = 4  # levels of a sample that are looked at
@@ -53,7 +53,6 @@ class BjApiSyncWizard(models.TransientModel):
     )
     model_id = fields.Many2one(
         "ir.model",
-        string="Model",
         required=True,
         ondelete="cascade",
         domain=[("transient", "=", False)],
@@ -339,7 +338,9 @@ class BjApiSyncWizard(models.TransientModel):
                     "find the record that a call means."
                 )
             )
-        methods = self.env["bj.http.method"].search([])
+        methods = self.env["bj.http.method"].search(
+            [("name", "in", ["GET", "POST", "PUT", "DELETE"])]
+        )
         return {
             "endpoint": self.endpoint,
             "http_method_ids": [Command.set(methods.ids)],

@@ -9,12 +9,12 @@ from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import UserError
 
 from ..exceptions import ApiError, NotFound
+from ..models.bj_api_log_ui import is_masked, parse_headers, pretty
+from ..models.bj_api_sync_config import ROUTE
+from ..models.bj_api_sync_writer import describe_error
 from ..tools import convert, envelope, mapping, payload
 from ..tools.message import Call, InboundRequest
 from ..tools.node import Node
-from .bj_api_log_ui import is_masked, parse_headers, pretty
-from .bj_api_sync_config import ROUTE
-from .bj_api_sync_writer import describe_error
 
 _logger = logging.getLogger("bj.api.preview")
 
