@@ -100,8 +100,10 @@ class BjApiSyncInbound(models.AbstractModel):
         if request.record_key is None:
             return self._answer_list(endpoint, plan, call, request)
         listing = self._parse_query(endpoint, plan, request, only=("fields",))
-        record = self._find_record(endpoint, plan, request)
-        value = self._read_one(plan, record, call)
+        reader = self.env["bj.api.sync.reader"]
+        names = reader._get_field_names(plan, call)
+        record = self._find_record(endpoint, plan, request, names=names)
+        [value] = reader._read_payloads(plan, record, call, is_fetched=True)
         etag = self._get_etag(endpoint, record, value)
         headers = {"ETag": etag}
         if not endpoint.response_script and conditional.matches(
@@ -386,12 +388,13 @@ class BjApiSyncInbound(models.AbstractModel):
         )
 
     @api.model
-    def _find_record(self, endpoint, plan, request, for_write=False):
+    def _find_record(self, endpoint, plan, request, for_write=False, names=()):
         """Return the one record that the path names, archived ones included.
 
         By identifier first, then by Odoo id, as Record ID in URL says. The id alone does
         not admit to a record that carries another identifier: it is somebody else's.
 
+        :param names: fields to fetch with it
         :raise NotFound: none, or none inside the Filter Domain and the user's rules
         :raise Conflict: more than one, or the wrong one for a write
         """
@@ -401,7 +404,7 @@ class BjApiSyncInbound(models.AbstractModel):
         rule = plan.identifier
         by_id = endpoint.record_id_match == "id" or not rule
         if not by_id:
-            found = self._search_identifier(model, rule, key, domain)
+            found = self._search_identifier(model, rule, key, domain, names)
             if len(found) > 1:
                 raise Conflict(
                     self.env._(
@@ -414,7 +417,8 @@ class BjApiSyncInbound(models.AbstractModel):
             if found:
                 return found.with_env(self.env)
         if (by_id or endpoint.record_id_match == "any") and is_id(key):
-            found = model.search([("id", "=", int(key)), *domain], limit=1)
+            named = [("id", "=", int(key)), *domain]
+            found = model.search_fetch(named, names, limit=1)
             if found and for_write and not by_id:
                 self._check_owner(rule, found, key)
             if found:
@@ -422,14 +426,15 @@ class BjApiSyncInbound(models.AbstractModel):
         raise NotFound(self.env._("There is no record %s here.", convert.describe(key)))
 
     @api.model
-    def _search_identifier(self, model, rule, key, domain):
+    def _search_identifier(self, model, rule, key, domain, names):
         if "\0" in key:
             return model
         try:
             value = convert.to_field(rule, key)
         except convert.ConvertError:
             return model
-        return model.search([(rule.field_path, "=", value), *domain], limit=2)
+        domain = [(rule.field_path, "=", value), *domain]
+        return model.search_fetch(domain, names, limit=2)
 
     @api.model
     def _check_owner(self, rule, record, key):

@@ -30,10 +30,14 @@ class BjApiSyncInbound(models.AbstractModel):
     def _answer_list(self, endpoint, plan, call, request):
         listing = self._parse_query(endpoint, plan, request)
         domain = expression.AND([self._get_filter_domain(endpoint), listing.domain])
-        find = self._find_page if listing.cursor is None else self._find_next
-        records, headers, pagination = find(endpoint, plan, request, listing, domain)
         keys = None if listing.fields is None else set(listing.fields)
-        value = self.env["bj.api.sync.reader"]._read_payloads(plan, records, call, keys)
+        reader = self.env["bj.api.sync.reader"]
+        names = reader._get_field_names(plan, call, keys)
+        find = self._find_page if listing.cursor is None else self._find_next
+        records, headers, pagination = find(
+            endpoint, plan, request, listing, domain, names
+        )
+        value = reader._read_payloads(plan, records, call, keys, is_fetched=True)
         value = self._run_response_script(endpoint, call, value, records)
         return ApiResponse(
             payload=value,
@@ -45,11 +49,15 @@ class BjApiSyncInbound(models.AbstractModel):
         )
 
     @api.model
-    def _find_page(self, endpoint, plan, request, listing, domain):
-        """Return ``(records, headers, pagination)`` of ``limit`` and ``offset``."""
+    def _find_page(self, endpoint, plan, request, listing, domain, names):
+        """Return ``(records, headers, pagination)`` of ``limit`` and ``offset``.
+
+        :param names: fields to fetch with the records
+        """
         model = self.env[plan.model]
-        records = model.search(
+        records = model.search_fetch(
             domain,
+            names,
             limit=listing.limit,
             offset=listing.offset,
             order=listing.order or self._get_default_order(model),
@@ -82,7 +90,7 @@ class BjApiSyncInbound(models.AbstractModel):
         return model.search_count(domain)
 
     @api.model
-    def _find_next(self, endpoint, plan, request, listing, domain):
+    def _find_next(self, endpoint, plan, request, listing, domain, names):
         """Return ``(records, headers, None)`` of a keyset walk: what comes after a row.
 
         Rows that are added or deleted meanwhile can neither shift nor repeat the others.
@@ -97,7 +105,7 @@ class BjApiSyncInbound(models.AbstractModel):
             after = query.cursor_domain(terms, values)
             domain = expression.AND([domain, after])
         # One row more than asked for tells whether there is a next page.
-        found = model.search(domain, limit=listing.limit + 1, order=order)
+        found = model.search_fetch(domain, names, limit=listing.limit + 1, order=order)
         records = found[: listing.limit]
         following = None
         if len(found) > listing.limit:
