@@ -235,7 +235,9 @@ class TestApiUser(ConfigMixin, TransactionCase):
             for kind in ("list", "form"):
                 for button in etree.fromstring(views[kind]["arch"]).iter("button"):
                     with self.subTest(model=model, button=button.get("name")):
-                        self.assertRegex(button.get("name"), "^action_(open|replay)")
+                        self.assertRegex(
+                            button.get("name"), "^action_(open|replay|download)"
+                        )
 
     def test_no_secret_is_shown(self):
         config = self.config.with_user(self.api_user)

@@ -443,9 +443,7 @@ class BjApiSyncWizardLine(models.TransientModel):
     field_relation = fields.Char(compute="_compute_field")
     api_key = fields.Char(string="External API Key", required=True)
     is_record_identifier = fields.Boolean(string="Identifier")
-    related_as = fields.Selection(
-        [("id", "Odoo ID"), ("mapping", "Mapping")], string="Related As"
-    )
+    related_as = fields.Selection([("id", "Odoo ID"), ("mapping", "Mapping")])
     mapping_config_id = fields.Many2one(
         "bj.api.sync.config",
         string="Mapping Model",
