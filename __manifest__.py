@@ -27,6 +27,7 @@
         "views/bj_api_sync_delivery_views.xml",
         "views/bj_api_sync_destination_views.xml",
         "views/bj_api_log_views.xml",
+        "views/ir_actions_server_views.xml",
         "views/bj_api_sync_menus.xml",
     ],
     "demo": ["demo/bj_api_sync_config_demo.xml"],

@@ -271,3 +271,15 @@ class TestEmptyScreens(TransactionCase):
             with self.subTest(action=name):
                 action = self.env.ref(f"bj_api_sync.{name}")
                 self.assertIn("o_view_nocontent_smiling_face", str(action.help))
+
+
+class TestServerActionForm(TransactionCase):
+    def test_the_configuration_is_asked_for_where_the_state_is_chosen(self):
+        form = Form(self.env["ir.actions.server"])
+        form.name = "Send"
+        form.model_id = self.env["ir.model"]._get("res.partner")
+        form.state = "bj_api_sync"
+        self.assertFalse(form._get_modifier("bj_api_config_id", "invisible"))
+        self.assertTrue(form._get_modifier("bj_api_config_id", "required"))
+        form.state = "code"
+        self.assertTrue(form._get_modifier("bj_api_config_id", "invisible"))
