@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 import psycopg2
-from odoo import SUPERUSER_ID, api, fields, models
+from odoo import SUPERUSER_ID, api, fields, models, tools
 from odoo.tools import SQL
 
 from ..tools import redact
@@ -112,7 +112,7 @@ class BjApiLog(models.Model):
                 for name, value in vals.items()
                 if name not in (*BODY_FIELDS, *HEADER_FIELDS)
             }
-        redactor, limit = redactor or self._get_redactor(secret_headers)
+        redactor, limit = redactor or self._get_redactor(tuple(secret_headers))
         for name in HEADER_FIELDS:
             if isinstance(vals.get(name), dict):
                 vals[name] = json.dumps(
@@ -151,9 +151,9 @@ class BjApiLog(models.Model):
             rows.append(tuple({**common, **row}.values()))
         self.env.cr.execute(
             SQL(
-                "%s INSERT INTO bj_api_log (%s) VALUES %s RETURNING id",
+                "%s %s VALUES %s RETURNING id",
                 before or SQL(),
-                SQL(", ").join(map(SQL.identifier, {**common, **dict.fromkeys(names)})),
+                make_insert((*common, *names)),
                 SQL(", ").join(SQL("%s", row) for row in rows),
             )
         )
@@ -198,13 +198,16 @@ class BjApiLog(models.Model):
                 self.env.cr.rollback()
 
     @api.model
+    @tools.ormcache("secret_headers")
     def _get_redactor(self, secret_headers=()):
         """Return the redactor and the number of bytes after which a body is cut."""
         parameters = self.env["ir.config_parameter"].sudo()
         keys = parameters.get_param("bj_api_sync.redacted_keys") or ""
         limit = parameters.get_param("bj_api_sync.log_body_bytes") or ""
         return (
-            make_redactor(tuple(secret_headers), keys),
+            redact.Redactor(
+                tuple(secret_headers), tuple(key.strip() for key in keys.split(","))
+            ),
             int(limit) if limit.isdecimal() else MAX_BODY_BYTES,
         )
 
@@ -245,8 +248,7 @@ def is_wanted(level, vals):
 
 
 @lru_cache(100)
-def make_redactor(secret_headers, keys):
-    """Return the redactor of these headers and body keys, separated by commas."""
-    return redact.Redactor(
-        secret_headers, tuple(key.strip() for key in keys.split(","))
-    )
+def make_insert(names):
+    """Return the start of a statement that fills these columns."""
+    columns = SQL(", ").join(map(SQL.identifier, dict.fromkeys(names)))
+    return SQL("INSERT INTO bj_api_log (%s)", columns)

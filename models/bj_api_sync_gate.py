@@ -131,6 +131,8 @@ class BjApiSyncGate(models.AbstractModel):
 
         :param int left: seconds until they are forgotten
         """
+        if not count:
+            return
         limit = self.env["bj.api.sync.inbound"]._get_int_parameter(
             "bj_api_sync.max_auth_failures", MAX_FAILURES
         )
@@ -210,6 +212,21 @@ class BjApiSyncGate(models.AbstractModel):
             "tz": tz,
             "allowed_company_ids": [endpoint.company_id],
         }
+
+    @api.model
+    def _spare_company(self, company_id):
+        """Let the record rules of multi-company models not read the whole company.
+
+        They only need its place in the hierarchy, which Odoo allows nobody to change.
+        """
+        company = self.env["res.company"].browse(company_id)
+        path = self._get_company_path(company_id)
+        self.env.cache.insert_missing(company, company._fields["parent_path"], [path])
+
+    @api.model
+    @tools.ormcache("company_id")
+    def _get_company_path(self, company_id):
+        return self.env["res.company"].sudo().browse(company_id).parent_path
 
     @api.model
     @tools.ormcache("user_id")

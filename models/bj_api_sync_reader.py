@@ -6,8 +6,9 @@ from odoo import api, models
 from ..tools import convert, mapping
 from .bj_api_sync_script import NOTHING
 
-# Their values in the cache are what read() gives, so whole columns can be taken from it.
-PLAIN_TYPES = (
+# Types whose values in the ORM's cache are what read(load=None) gives, but for an empty
+# one, which is None there; whole columns can be taken from it.
+CACHED_TYPES = (
     "char",
     "text",
     "html",
@@ -18,7 +19,9 @@ PLAIN_TYPES = (
     "monetary",
     "date",
     "datetime",
+    "many2one",
 )
+EMPTY_VALUES = {"boolean": False, "integer": 0, "float": 0.0, "monetary": 0.0}
 
 
 class BjApiSyncReader(models.AbstractModel):
@@ -138,8 +141,15 @@ class BjApiSyncReader(models.AbstractModel):
     @api.model
     def _get_column(self, records, name):
         """Return ``{record id: value}`` of a field that has been fetched."""
-        if records._fields[name].type in PLAIN_TYPES:
-            return dict(zip(records._ids, records.mapped(name), strict=True))
+        field = records._fields[name]
+        if field.type in CACHED_TYPES:
+            if field.compute and field.store:
+                field.recompute(records)
+            values = records.env.cache.get_until_miss(records, field)
+            if len(values) == len(records):
+                if field.type in EMPTY_VALUES:
+                    values = [value or EMPTY_VALUES[field.type] for value in values]
+                return dict(zip(records._ids, values, strict=True))
         rows = records._read_format([name], load=None)
         return {row["id"]: row[name] for row in rows}
 

@@ -52,6 +52,7 @@ class IrHttp(models.AbstractModel):
         if head.method != "OPTIONS":  # a preflight carries no credentials
             dispatcher.authenticate(gate._authenticate(endpoint, head))
         context = gate._get_user_context(endpoint, head)
+        gate._spare_company(endpoint.company_id)
         request.update_env(user=endpoint.user_id, context=context, su=False)
 
     @classmethod
@@ -84,5 +85,5 @@ class IrHttp(models.AbstractModel):
             else str(uuid.uuid4()),
             remote_addr=httprequest.remote_addr or "",
             url=httprequest.full_path.rstrip("?"),
-            base_url=httprequest.host_url.rstrip("/"),
+            base_url=f"{httprequest.scheme}://{httprequest.host}",
         )
