@@ -29,7 +29,7 @@ OCA = {
         ["odoo-addon-rest_log", "odoo-addon-base_rest", "odoo-addon-component"],
         ["cerberus", "pyquerystring", "parse-accept-language", "apispec", "cachetools"],
     ),
-    "queue_job": ("queue_job", ["odoo-addon-queue_job"], []),
+    "queue_job": ("bj_bench_queue", ["odoo-addon-queue_job"], []),
 }
 PERFORMANCE = re.compile(
     r' werkzeug: .* "\S+ (\S+) HTTP/[\d.]+" \d+ - (\d+) [\d.]+ [\d.]+'
@@ -195,7 +195,7 @@ class Database:
 class Server:
     """Odoo with processes as workers, measured from outside."""
 
-    def __init__(self, database, port, *options, workers=2):
+    def __init__(self, database, port, *options, workers=2, env=None):
         self.database = database
         self.port = port
         self.log = database.settings.logs / f"bench-{port}.log"
@@ -204,6 +204,7 @@ class Server:
             *(f"--gevent-port={port + 1}", "--http-interface=127.0.0.1"),
             *("--limit-time-cpu=600", "--limit-time-real=1200", *options),
         )
+        environment.update(env or {})
         self.output = self.log.open("w")
         self.process = subprocess.Popen(
             command, env=environment, stdout=self.output, stderr=subprocess.STDOUT

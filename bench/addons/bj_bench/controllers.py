@@ -1,3 +1,5 @@
+import time
+
 from odoo import SUPERUSER_ID, Command, http
 from odoo.http import request
 
@@ -105,3 +107,29 @@ class BenchController(http.Controller):
     def unlink(self, partner_id):
         self._partners().browse(partner_id).unlink()
         return request.make_json_response(True)
+
+    @http.route(
+        "/bj_bench/outbound",
+        type="http",
+        auth="none",
+        methods=["POST"],
+        csrf=False,
+        save_session=False,
+    )
+    def outbound(self):
+        """Run one way of sending; answer the seconds until all is flushed."""
+        job = request.get_json_data()
+        env = request.env(user=SUPERUSER_ID)
+        ways = env["bj.bench.outbound"]
+        start = time.perf_counter()
+        if job["way"] == "set_up":
+            ways._set_up(job["url"])
+        elif job["way"] == "rule":
+            ways._set_rule(job["active"])
+        else:
+            partners = env["res.partner"].search(
+                [("ref", "like", "K%")], limit=job["count"], order="id"
+            )
+            getattr(ways, f"_run_{job['way']}")(partners, job["url"])
+        env.flush_all()
+        return request.make_json_response(time.perf_counter() - start)
