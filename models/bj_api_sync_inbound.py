@@ -403,6 +403,8 @@ class BjApiSyncInbound(models.AbstractModel):
         domain = self._get_filter_domain(endpoint)
         rule = plan.identifier
         by_id = endpoint.record_id_match == "id" or not rule
+        if for_write:
+            names = self._get_prefetched(model)
         if not by_id:
             found = self._search_identifier(model, rule, key, domain, names)
             if len(found) > 1:
@@ -424,6 +426,15 @@ class BjApiSyncInbound(models.AbstractModel):
             if found:
                 return found.with_env(self.env)
         raise NotFound(self.env._("There is no record %s here.", convert.describe(key)))
+
+    @api.model
+    def _get_prefetched(self, model):
+        """Return the fields that the ORM reads of a record as soon as it needs one."""
+        return [
+            name
+            for name, field in model._fields.items()
+            if field.prefetch is True and field.is_accessible(self.env)
+        ]
 
     @api.model
     def _search_identifier(self, model, rule, key, domain, names):
