@@ -52,6 +52,9 @@ class Raw(Peer):
     def list(self, offset, limit=100):
         return self._json("GET", f"{self.root}?limit={limit}&offset={offset}")
 
+    def list_total(self, offset, limit=100):
+        return self._json("GET", f"{self.root}?limit={limit}&offset={offset}&total=1")
+
     def get(self, partner):
         return self._json("GET", f"{self.root}/{partner[0]}")
 

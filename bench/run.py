@@ -35,6 +35,9 @@ def parse_arguments():
         help=",".join([*inbound.OPERATIONS, "outbound"]),
     )
     parser.add_argument("--clients", type=split, default=["4", "16"])
+    parser.add_argument(
+        "--profile", metavar="OPERATION", help="profile one operation instead"
+    )
     parser.add_argument("--json", metavar="FILE", help="write all numbers to it")
     parser.add_argument("--port", type=int, default=8150)
     parser.add_argument("--keep", action="store_true", help="keep the database")
@@ -62,6 +65,8 @@ def main():
     results = {"machine": describe_machine(), "arguments": vars(args)}
     oca = install_oca(settings)
     with Database(settings, oca, args.keep) as database:
+        if args.profile:
+            return database.profile(args.profile)
         deadline = time.monotonic() + args.minutes * 60
         operations = [name for name in inbound.OPERATIONS if name in args.ops]
         if operations:

@@ -138,6 +138,15 @@ class Database:
         ]
         return [str(part) for part in command], environment
 
+    def profile(self, operation):
+        """Run `profiled.py` in Odoo's shell; return its exit code."""
+        options = ["-d", self.name, "--no-http", "--log-level=warn"]
+        command, environment = self.odoo(*options)
+        command.insert(2, "shell")
+        environment["BJ_BENCH_PROFILE"] = operation
+        with Path(__file__).with_name("profiled.py").open() as script:
+            return subprocess.run(command, env=environment, stdin=script).returncode
+
     def _prepare(self):
         """Return the database with the modules and 10,000 contacts, made when needed."""
         name = f"{self.settings.prefix}_template"

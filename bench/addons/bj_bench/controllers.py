@@ -30,11 +30,14 @@ class BenchController(http.Controller):
         save_session=False,
         readonly=True,
     )
-    def search(self, limit=100, offset=0):
+    def search(self, limit=100, offset=0, total=None):
         partners = self._partners().search_fetch(
             [], FIELDS, limit=int(limit), offset=int(offset), order="id"
         )
-        return request.make_json_response(self._rows(partners))
+        answer = self._rows(partners)
+        if total:
+            answer = {"rows": answer, "total": partners.search_count([])}
+        return request.make_json_response(answer)
 
     @http.route(
         "/bj_bench/partners/<int:partner_id>",
