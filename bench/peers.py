@@ -74,6 +74,13 @@ class Raw(Peer):
         return self._json("POST", "/bj_bench/nested", rows)
 
 
+class RawUser(Raw):
+    """The same as a plain user: with access rights and rules."""
+
+    name = "raw_user"
+    headers = {"X-Bench-User": "1"}
+
+
 class Ours(Peer):
     name = "ours"
     endpoint = "bench"
@@ -272,4 +279,4 @@ def rename(row):
     return {EXTERNAL.get(name, name): value for name, value in row.items()}
 
 
-PEERS = [Raw, Ours, OursNoLog, CallKw, JsonRpc, XmlRpc, FastApi, BaseRest]
+PEERS = [Raw, RawUser, Ours, OursNoLog, CallKw, JsonRpc, XmlRpc, FastApi, BaseRest]
