@@ -56,9 +56,7 @@ class BjApiLog(models.Model):
     )
     timestamp = fields.Datetime(default=fields.Datetime.now, index=True)
     model = fields.Char()
-    record_id = fields.Many2oneReference(
-        string="Record", model_field="model", aggregator=None
-    )
+    record_id = fields.Many2oneReference(model_field="model", aggregator=None)
     record_count = fields.Integer(string="Records")
     request_id = fields.Char(string="Request ID", index=True)
     remote_addr = fields.Char(string="Remote Address")
@@ -239,7 +237,7 @@ class BjApiLog(models.Model):
                 return
             # Each batch is final: what is deleted stays deleted if the next one fails.
             if not getattr(threading.current_thread(), "testing", False):
-                self.env.cr.commit()
+                self.env.cr.commit()  # pylint: disable=invalid-commit
 
 
 def is_wanted(level, vals):

@@ -82,9 +82,9 @@ class BjApiSyncOutbound(models.AbstractModel):
         }
         taken = " ".join([config.url, *map(str, params.values())])
         for name in PAGE_PARAMS.get(style, ()):
-            if f"{{{name}}}" not in taken and name not in params:
-                if name != "cursor" or token:
-                    params[name] = str(values[name])
+            is_given = f"{{{name}}}" in taken or name in params
+            if not is_given and (name != "cursor" or token):
+                params[name] = str(values[name])
         headers = {
             h.name: h.value_clear or "" for h in config.header_ids if not h.is_secret
         }

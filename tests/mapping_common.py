@@ -28,7 +28,7 @@ class MappingCase(ConfigMixin, TransactionCase):
     def plan(self, config):
         return self.env["bj.api.sync.config"]._get_plan(config.id)
 
-    def read(self, config, records, keys=None, direction="in"):
+    def read_payloads(self, config, records, keys=None, direction="in"):
         """Return one payload per record."""
         return self.runner["bj.api.sync.reader"]._read_payloads(
             self.plan(config),
@@ -37,7 +37,7 @@ class MappingCase(ConfigMixin, TransactionCase):
             keys,
         )
 
-    def write(self, config, rows, **options):
+    def write_rows(self, config, rows, **options):
         """Return one result per row, or the only one for a row that is no list."""
         is_list = isinstance(rows, list)
         results = self.runner["bj.api.sync.writer"]._write_rows(
@@ -50,7 +50,7 @@ class MappingCase(ConfigMixin, TransactionCase):
 
     def save(self, config, row, **options):
         """Return the record that a row was written to."""
-        result = self.write(config, row, **options)
+        result = self.write_rows(config, row, **options)
         return self.env[config.model_name].browse(result.record_id)
 
     def refuse(self, config, rows, **options):
@@ -59,7 +59,7 @@ class MappingCase(ConfigMixin, TransactionCase):
         :return: ``[{"index": …, "key": …, "line_id": …, "message": …}]``
         """
         with self.assertRaises(ApiError) as caught, self.env.cr.savepoint():
-            self.write(config, rows, **options)
+            self.write_rows(config, rows, **options)
         error = caught.exception
         if isinstance(error, PayloadError):
             return error.errors

@@ -43,7 +43,7 @@ class TestFieldTypes(MappingCase):
             "street": (None, None),
         }
         config = self.make_config({name: name for name in expected})
-        for index, payload in enumerate(self.read(config, partner | empty)):
+        for index, payload in enumerate(self.read_payloads(config, partner | empty)):
             for name, values in expected.items():
                 with self.subTest(name=name, index=index):
                     self.assertEqual(payload[name], values[index])
@@ -75,7 +75,9 @@ class TestFieldTypes(MappingCase):
         ]:
             with self.subTest(name=name):
                 config = self.make_config({"key": name}, record._name)
-                self.assertEqual(self.read(config, record), [{"key": expected}])
+                self.assertEqual(
+                    self.read_payloads(config, record), [{"key": expected}]
+                )
 
     def test_json_is_read_and_written_as_it_is(self):
         self.runner = self.env
@@ -86,10 +88,10 @@ class TestFieldTypes(MappingCase):
             {"field_id": field.id, "mail_message_id": message.id, "field_info": value}
         )
         config = self.make_config({"info": "field_info"}, "mail.tracking.value")
-        self.assertEqual(self.read(config, tracking), [{"info": value}])
-        same = self.write(config, {"info": value}, targets=[tracking])
+        self.assertEqual(self.read_payloads(config, tracking), [{"info": value}])
+        same = self.write_rows(config, {"info": value}, targets=[tracking])
         self.assertEqual(same.status, "unchanged")
-        self.write(config, {"info": {"d": 1}}, targets=[tracking])
+        self.write_rows(config, {"info": {"d": 1}}, targets=[tracking])
         self.assertEqual(tracking.field_info, {"d": 1})
 
 
@@ -130,7 +132,7 @@ class TestPaths(MappingCase):
             with self.subTest(path=path):
                 config = self.make_config({"key": path})
                 records = self.children[0] | self.parent | alone
-                payloads = self.read(config, records)
+                payloads = self.read_payloads(config, records)
                 empty = [] if isinstance(child, list) else None
                 self.assertEqual(
                     [payload["key"] for payload in payloads], [child, parent, empty]
@@ -152,7 +154,9 @@ class TestPaths(MappingCase):
             }
         )
         self.assertEqual(
-            self.read(config, self.parent | self.children[0].create({"name": "x"})),
+            self.read_payloads(
+                config, self.parent | self.children[0].create({"name": "x"})
+            ),
             [
                 {
                     "country": {"code": "UA"},
@@ -175,7 +179,7 @@ class TestPaths(MappingCase):
         config = self.make_config(
             {"name": "name", "address.city": "city", "address.zip": "zip", "r": "ref"}
         )
-        [payload] = self.read(config, self.parent, {"address", "r"})
+        [payload] = self.read_payloads(config, self.parent, {"address", "r"})
         self.assertEqual(payload, {"address": {"city": None, "zip": None}, "r": "P"})
 
     def test_constants_and_lines_without_a_value(self):
@@ -192,7 +196,7 @@ class TestPaths(MappingCase):
             }
         )
         self.assertEqual(
-            self.read(config, self.parent),
+            self.read_payloads(config, self.parent),
             [{"source": "odoo", "list": [1, 2], "zip": "007"}],
         )
 
@@ -215,22 +219,28 @@ class TestPaths(MappingCase):
             }
         )
         self.assertEqual(
-            self.read(config, self.children[0]),
+            self.read_payloads(config, self.children[0]),
             [{"parent": None, "name": None, "country": None, "code": None}],
         )
         config = self.make_config({"children": nested("child_ids", mapping)})
         friend = self.env["res.partner"].create({"name": "Friend"})
         (self.children[0] | hidden).parent_id = friend
-        self.assertEqual(self.read(config, friend), [{"children": [{"ref": "C0"}]}])
+        self.assertEqual(
+            self.read_payloads(config, friend), [{"children": [{"ref": "C0"}]}]
+        )
 
     def test_archived_records_are_named_but_not_listed(self):
         self.children[0].active = False
         config = self.make_config({"children": "child_ids.name"})
-        self.assertEqual(self.read(config, self.parent), [{"children": ["C1", "C2"]}])
+        self.assertEqual(
+            self.read_payloads(config, self.parent), [{"children": ["C1", "C2"]}]
+        )
         self.children[1:].active = False
         self.parent.active = False
         config = self.make_config({"parent": "parent_id.name"})
-        self.assertEqual(self.read(config, self.children[0]), [{"parent": "Parent"}])
+        self.assertEqual(
+            self.read_payloads(config, self.children[0]), [{"parent": "Parent"}]
+        )
 
     def test_what_the_user_may_not_read_is_forbidden(self):
         self.runner = self.env(user=self.user)
@@ -242,7 +252,7 @@ class TestPaths(MappingCase):
                 record = self.env[model].search([], limit=1)
                 config = self.make_config(lines, model)
                 with self.assertRaises(AccessError):
-                    self.read(config, record)
+                    self.read_payloads(config, record)
 
     def test_a_field_of_a_group_is_forbidden_to_others(self):
         partner = self.env["res.partner"].create({"name": "x"})
@@ -250,16 +260,16 @@ class TestPaths(MappingCase):
         user = new_test_user(self.env, "mapping_plain", groups="base.group_user")
         self.runner = self.env(user=user)
         with self.assertRaises(AccessError):
-            self.read(config, partner)
+            self.read_payloads(config, partner)
 
     def test_the_language_of_the_call_is_read(self):
         self.env["res.lang"]._activate_lang("fr_FR")
         self.env.ref("base.de").with_context(lang="fr_FR").name = "Allemagne"
         config = self.make_config({"name": "name"}, "res.country")
         germany = self.env.ref("base.de")
-        self.assertEqual(self.read(config, germany), [{"name": "Germany"}])
+        self.assertEqual(self.read_payloads(config, germany), [{"name": "Germany"}])
         self.runner = self.runner(context={"lang": "fr_FR"})
-        self.assertEqual(self.read(config, germany), [{"name": "Allemagne"}])
+        self.assertEqual(self.read_payloads(config, germany), [{"name": "Allemagne"}])
 
 
 class TestReadScripts(MappingCase):
@@ -272,9 +282,11 @@ class TestReadScripts(MappingCase):
                 "nothing": script("x = 1", mode="execute", read_script="y = 2"),
             }
         )
-        self.assertEqual(self.read(config, partner), [{"both": "in", "plain": "Lviv"}])
         self.assertEqual(
-            self.read(config, partner, direction="out"),
+            self.read_payloads(config, partner), [{"both": "in", "plain": "Lviv"}]
+        )
+        self.assertEqual(
+            self.read_payloads(config, partner, direction="out"),
             [{"both": "Lviv out", "plain": 1}],
         )
 
@@ -291,12 +303,12 @@ class TestReadScripts(MappingCase):
         ]:
             with self.subTest(source=source):
                 config = self.make_config({"x": script("0", read_script=source)})
-                self.assertEqual(self.read(config, partner), [{"x": expected}])
+                self.assertEqual(self.read_payloads(config, partner), [{"x": expected}])
         line = script("0", "category_id", read_script="env['res.partner.category']")
         config = self.make_config({"x": line})
-        self.assertEqual(self.read(config, partner), [{"x": []}])
+        self.assertEqual(self.read_payloads(config, partner), [{"x": []}])
         config.line_ids.read_script = f"env['res.partner.category'].browse({tag.id})"
-        self.assertEqual(self.read(config, partner), [{"x": [tag.id]}])
+        self.assertEqual(self.read_payloads(config, partner), [{"x": [tag.id]}])
 
     def test_a_failing_script_names_its_line(self):
         config = self.make_config({"x": script("0", read_script="1 / 0")})
@@ -304,7 +316,7 @@ class TestReadScripts(MappingCase):
         with self.assertRaisesRegex(
             ScriptError, "x, line 1: ZeroDivisionError"
         ) as caught:
-            self.read(config, partner)
+            self.read_payloads(config, partner)
         self.assertEqual(caught.exception.line_id, config.line_ids.id)
 
     def test_a_nested_script_sees_the_records_and_the_mapping_of_its_line(self):
@@ -317,7 +329,7 @@ class TestReadScripts(MappingCase):
             {"name": "Ann", "country_id": self.env.ref("base.ua").id}
         )
         self.assertEqual(
-            self.read(config, partner), [{"country": {"x": ["Ukraine", 1]}}]
+            self.read_payloads(config, partner), [{"country": {"x": ["Ukraine", 1]}}]
         )
 
 
@@ -358,7 +370,7 @@ class TestQueries(MappingCase):
             self.env.flush_all()
             self.env.invalidate_all()
             start = self.env.cr.sql_log_count
-            payloads = self.read(config, partners[:size])
+            payloads = self.read_payloads(config, partners[:size])
             counts[size] = self.env.cr.sql_log_count - start
             self.assertEqual(len(payloads), size)
             self.assertEqual(payloads[-1]["children"][0]["ref"], f"c{size - 1}")
@@ -369,4 +381,4 @@ class TestQueries(MappingCase):
         config = self.make_config(
             {"name": "name", "parent": "parent_id.country_id.code"}
         )
-        self.assertEqual(self.read(config, self.env["res.partner"]), [])
+        self.assertEqual(self.read_payloads(config, self.env["res.partner"]), [])

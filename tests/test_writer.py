@@ -102,7 +102,7 @@ class TestPlainValues(WriterCase):
                         "key": name,
                     }
                     config = self.make_config(lines, model)
-                    self.write(config, {"key": raw}, targets=[record])
+                    self.write_rows(config, {"key": raw}, targets=[record])
                     self.assertEqual(record[name], expected)
 
     def test_a_value_of_the_wrong_type_is_refused_and_says_what_it_should_be(self):
@@ -193,7 +193,7 @@ class TestPlainValues(WriterCase):
     def test_unknown_keys_are_ignored_unless_they_are_to_be_refused(self):
         config = self.make_contacts({"address.city": "city"})
         row = {"ref": "A", "name": "Ann", "x": 1, "address": {"city": "L", "y": 2}}
-        self.assertEqual(self.write(config, row).status, "created")
+        self.assertEqual(self.write_rows(config, row).status, "created")
         config.reject_unknown_keys = True
         errors = self.refuse(config, row)
         self.assertEqual([error["key"] for error in errors], ["address.y", "x"])
@@ -242,8 +242,8 @@ class TestPlainValues(WriterCase):
         )
         self.assertEqual(partner.create_uid, self.user)
         self.assertGreater(partner.create_date.year, 2001)
-        self.assertNotIn("street", self.read(config, partner)[0])
-        self.assertNotIn("by", self.read(config, partner)[0])
+        self.assertNotIn("street", self.read_payloads(config, partner)[0])
+        self.assertNotIn("by", self.read_payloads(config, partner)[0])
 
     def test_choices_that_are_computed_are_checked_too(self):
         config = self.make_contacts({"lang": "lang"})
@@ -300,10 +300,10 @@ class TestPlainValues(WriterCase):
             },
             "res.partner.category",
         )
-        self.write(config, {"id": tag.id, "name": "Bleu"})
+        self.write_rows(config, {"id": tag.id, "name": "Bleu"})
         self.assertEqual(tag.name, "Blue")
         self.assertEqual(tag.with_context(lang="fr_FR").name, "Bleu")
-        self.assertEqual(self.read(config, tag)[0]["name"], "Bleu")
+        self.assertEqual(self.read_payloads(config, tag)[0]["name"], "Bleu")
 
     def test_company_dependent_values_are_those_of_the_company_of_the_call(self):
         other = self.env["res.company"].create({"name": "Other"})
@@ -361,12 +361,15 @@ class TestPlainValues(WriterCase):
             "image": PNG,
             "active": True,
         }
-        self.assertEqual(self.write(config, row).status, "created")
+        self.assertEqual(self.write_rows(config, row).status, "created")
         with patch.object(type(self.partners), "write") as write:
-            self.assertEqual(self.write(config, row).status, "unchanged")
+            self.assertEqual(self.write_rows(config, row).status, "unchanged")
         write.assert_not_called()
-        self.assertEqual(self.write(config, {**row, "name": "B"}).status, "updated")
+        self.assertEqual(
+            self.write_rows(config, {**row, "name": "B"}).status, "updated"
+        )
 
+    @mute_logger("odoo.sql_db")
     def test_text_that_postgresql_cannot_hold_is_refused(self):
         config = self.make_contacts({})
         self.refuse(config, {"ref": "A", "name": "a\0b"})
@@ -389,7 +392,7 @@ class TestIdentity(WriterCase):
         ]:
             with self.subTest(operation=operation, ref=ref):
                 row = {"ref": ref, "name": f"{operation} {ref}"}
-                result = self.write(config, row, operation=operation)
+                result = self.write_rows(config, row, operation=operation)
                 self.assertEqual(result.status, status)
         self.assertEqual(here.name, "update H")
         self.assertEqual(archived.name, "update O")
@@ -405,13 +408,13 @@ class TestIdentity(WriterCase):
                 self.subTest(operation=operation, ref=ref),
                 self.assertRaisesRegex(family, word),
             ):
-                self.write(config, {"ref": ref, "name": "x"}, operation=operation)
+                self.write_rows(config, {"ref": ref, "name": "x"}, operation=operation)
 
     def test_an_identifier_that_two_records_have_is_a_conflict(self):
         config = self.make_contacts({})
         self.partners.create([{"name": "1", "ref": "D"}, {"name": "2", "ref": "D"}])
         with self.assertRaisesRegex(Conflict, "2 records are known as"):
-            self.write(config, {"ref": "D", "name": "x"})
+            self.write_rows(config, {"ref": "D", "name": "x"})
 
     def test_an_id_as_identifier_finds_and_is_never_chosen(self):
         config = self.make_config(
@@ -436,10 +439,10 @@ class TestIdentity(WriterCase):
         one, two = self.partners.create(
             [{"name": "1", "ref": "1"}, {"name": "2", "ref": "2"}]
         )
-        self.write(config, {"ref": "3"}, targets=[one])
+        self.write_rows(config, {"ref": "3"}, targets=[one])
         self.assertEqual(one.ref, "3")
         with self.assertRaisesRegex(Conflict, "belongs to another record"):
-            self.write(config, {"ref": "2"}, targets=[one])
+            self.write_rows(config, {"ref": "2"}, targets=[one])
         self.assertEqual(two.ref, "2")
 
     def test_records_outside_the_domain_are_neither_changed_nor_made_twice(self):
@@ -452,7 +455,7 @@ class TestIdentity(WriterCase):
             ("upsert", Conflict),
         ]:
             with self.subTest(operation=operation), self.assertRaises(family):
-                self.write(
+                self.write_rows(
                     config,
                     {"ref": "A", "name": "y"},
                     operation=operation,
@@ -519,12 +522,12 @@ class TestMany2one(WriterCase):
         mapping = self.make_contacts({})
         config = self.make_contacts({"company": nested("parent_id", mapping)})
         row = {"ref": "A", "name": "Ann", "company": {"ref": "P", "name": "New"}}
-        result = self.write(config, row)
+        result = self.write_rows(config, row)
         self.assertEqual(parent.name, "New")
         self.assertEqual(parent.child_ids.id, result.record_id)
-        self.assertEqual(self.write(config, row).status, "unchanged")
+        self.assertEqual(self.write_rows(config, row).status, "unchanged")
         row["company"]["name"] = "Newer"
-        self.assertEqual(self.write(config, row).status, "updated")
+        self.assertEqual(self.write_rows(config, row).status, "updated")
 
     def test_missing_records_are_created_if_the_line_says_so(self):
         mapping = self.make_contacts({})
@@ -590,7 +593,7 @@ class TestMany2one(WriterCase):
             {"ref": "3", "name": "3", "company": {"ref": "P", "name": "New"}},
             {"ref": "4", "name": "4", "company": "P"},
         ]
-        self.write(config, rows)
+        self.write_rows(config, rows)
         parent = self.partners.search([("ref", "=", "P")])
         self.assertRecordValues(parent, [{"name": "New", "city": "Lviv"}])
         self.assertEqual(parent.child_ids.mapped("ref"), ["1", "2", "3", "4"])
@@ -603,7 +606,7 @@ class TestMany2one(WriterCase):
             {"ref": "B", "name": "B", "company": {"ref": "A"}},
             {"ref": "A", "name": "A"},
         ]
-        self.write(config, rows)
+        self.write_rows(config, rows)
         child = self.partners.search([("ref", "=", "C")])
         self.assertEqual(child.parent_id.parent_id.ref, "A")
 
@@ -628,7 +631,7 @@ class TestMany2one(WriterCase):
             {"ref": "B", "name": "B", "company": "A"},
             {"ref": "C", "name": "C"},
         ]
-        results = self.write(config, rows, partial=True)
+        results = self.write_rows(config, rows, partial=True)
         statuses = [result.status for result in results]
         self.assertEqual(statuses, ["error", "error", "created"])
         self.assertIn("refers to a row that cannot be saved", results[1].message)
@@ -679,14 +682,14 @@ class TestOne2many(WriterCase):
             with self.subTest(mode=mode, identifier=mapping == self.state):
                 config, country = self.make_country(mapping, mode)
                 before = country.state_ids
-                self.write(config, {"states": sent}, targets=[country])
+                self.write_rows(config, {"states": sent}, targets=[country])
                 self.assertEqual(self.get_states(country), expected)
                 if mapping == self.state:
                     kept = country.state_ids & before
                     self.assertIn("2", kept.mapped("code"))
         for mapping in (self.state, self.anonymous):
             config, country = self.make_country(mapping, "append")
-            self.write(config, {"states": sent[1:]}, targets=[country])
+            self.write_rows(config, {"states": sent[1:]}, targets=[country])
             self.assertEqual(self.get_states(country), {one, two, ("3", "three")})
 
     def test_the_same_put_twice_leaves_the_same_lines(self):
@@ -700,9 +703,9 @@ class TestOne2many(WriterCase):
         ]:
             with self.subTest(mode=mode, identifier=mapping == self.state):
                 config, country = self.make_country(mapping, mode)
-                self.write(config, {"states": sent}, targets=[country])
+                self.write_rows(config, {"states": sent}, targets=[country])
                 lines = country.state_ids
-                result = self.write(config, {"states": sent}, targets=[country])
+                result = self.write_rows(config, {"states": sent}, targets=[country])
                 self.assertEqual(result.status, "unchanged")
                 self.assertEqual(country.state_ids, lines)
 
@@ -711,12 +714,12 @@ class TestOne2many(WriterCase):
         config = self.make_contacts({"children": nested("child_ids", mapping)})
         partner = self.save(config, {"ref": "A", "name": "Ann"})
         twice = [{"name": "x", "city": "L"}, {"name": "x", "city": "L"}]
-        self.write(config, {"children": twice}, targets=[partner])
+        self.write_rows(config, {"children": twice}, targets=[partner])
         first = partner.child_ids
         self.assertEqual(len(first), 2)
-        self.write(config, {"children": twice}, targets=[partner])
+        self.write_rows(config, {"children": twice}, targets=[partner])
         self.assertEqual(partner.child_ids, first)
-        self.write(config, {"children": twice[:1]}, targets=[partner])
+        self.write_rows(config, {"children": twice[:1]}, targets=[partner])
         self.assertEqual(len(partner.child_ids), 1)
         self.assertIn(partner.child_ids, first)
 
@@ -731,7 +734,7 @@ class TestOne2many(WriterCase):
         ]:
             with self.subTest(mode=mode, sent=sent):
                 config, country = self.make_country(self.state, mode)
-                self.write(config, {"states": sent}, targets=[country])
+                self.write_rows(config, {"states": sent}, targets=[country])
                 self.assertEqual(len(country.state_ids), count)
 
     def test_a_line_of_another_parent_is_not_taken_by_an_object(self):
@@ -753,7 +756,7 @@ class TestOne2many(WriterCase):
         partner = self.save(config, {"ref": "A", "name": "A", "children": ["C"]})
         self.assertEqual(partner.child_ids, child)
         row = {"ref": "A", "children": ["C"]}
-        self.assertEqual(self.write(config, row).status, "unchanged")
+        self.assertEqual(self.write_rows(config, row).status, "unchanged")
         row["children"].append("X")
         self.assertRefused(config, row, "children[1]", 'with ref "X"')
 
@@ -769,7 +772,7 @@ class TestOne2many(WriterCase):
         self.assertFalse(child.parent_id)
         config, country = self.make_country(self.state, "replace")
         states = country.state_ids
-        self.write(config, {"states": []}, targets=[country])
+        self.write_rows(config, {"states": []}, targets=[country])
         self.assertFalse(states.exists())
 
     def test_archived_lines_are_found_and_never_removed(self):
@@ -850,7 +853,7 @@ class TestOne2many(WriterCase):
         _config, country = self.make_country(self.state)
         config = self.make_config({"states": "state_ids"}, "res.country")
         kept = country.state_ids[0]
-        self.write(config, {"states": kept.ids}, targets=[country])
+        self.write_rows(config, {"states": kept.ids}, targets=[country])
         self.assertEqual(country.state_ids, kept)
 
 
@@ -876,7 +879,7 @@ class TestMany2many(WriterCase):
                     self.save(config, {"ref": "A", "tags": sent})
                     self.assertEqual(partner.category_id, expected)
                     row = {"ref": "A", "tags": sent}
-                    self.assertEqual(self.write(config, row).status, "unchanged")
+                    self.assertEqual(self.write_rows(config, row).status, "unchanged")
                     partner.unlink()
 
     def test_ids_are_taken_from_a_plain_list(self):
@@ -893,7 +896,7 @@ class TestMany2many(WriterCase):
                 config = self.make_contacts({"tags": line})
                 row = {"name": "x", "category_id": tags[0].ids}
                 partner = self.partners.create(row)
-                self.write(config, {"tags": sent}, targets=[partner])
+                self.write_rows(config, {"tags": sent}, targets=[partner])
                 self.assertEqual(partner.category_id, expected)
 
     def test_two_rows_that_name_the_same_new_tag_create_one(self):
@@ -903,7 +906,7 @@ class TestMany2many(WriterCase):
             {"ref": "2", "name": "2", "tags": [{"label": "New", "color": 5}]},
         ]
         old = self.env["res.partner.category"].create({"name": "Old"})
-        results = self.write(config, rows)
+        results = self.write_rows(config, rows)
         new = self.env["res.partner.category"].search([("name", "=", "New")])
         self.assertRecordValues(new, [{"color": 5}])
         one, two = self.partners.browse([result.record_id for result in results])
@@ -948,8 +951,8 @@ class TestDepth(WriterCase):
             partner = partner.parent_id
         self.assertEqual(names, [f"D{n}" for n in range(8, -1, -1)])
         partner = self.partners.search([("ref", "=", "D8")])
-        self.assertEqual(self.read(config, partner), [self.make_row(8)])
-        self.assertEqual(self.write(config, self.make_row(8)).status, "unchanged")
+        self.assertEqual(self.read_payloads(config, partner), [self.make_row(8)])
+        self.assertEqual(self.write_rows(config, self.make_row(8)).status, "unchanged")
 
     def test_an_error_deep_inside_says_where_it_is(self):
         config = self.make_chain(3)
@@ -1015,7 +1018,7 @@ class TestManyRows(WriterCase):
             self.env.flush_all()
             self.env.invalidate_all()
             start = self.env.cr.sql_log_count
-            results = self.write(config, rows)
+            results = self.write_rows(config, rows)
             counts[size] = self.env.cr.sql_log_count - start
             self.assertEqual({result.status for result in results}, {"unchanged"})
         self.assertEqual(counts[10], counts[100])
@@ -1032,13 +1035,13 @@ class TestManyRows(WriterCase):
                 return create(records, vals_list)
 
             self.startPatcher(patch.object(cls, "create", spy))
-        self.write(config, rows)
+        self.write_rows(config, rows)
         return calls
 
     def test_records_that_get_the_same_values_share_one_write(self):
         config = self.make_contacts({"city": "city"})
         rows = [{"ref": str(n), "name": str(n)} for n in range(20)]
-        self.write(config, rows)
+        self.write_rows(config, rows)
         writes = []
         cls = self.registry["res.partner"]
         original = cls.write
@@ -1049,7 +1052,7 @@ class TestManyRows(WriterCase):
 
         rows = [{**row, "city": "Lviv"} for row in rows]
         with patch.object(cls, "write", spy):
-            self.write(config, rows)
+            self.write_rows(config, rows)
         self.assertEqual(writes, [20])
 
     def test_all_rows_are_checked_and_nothing_is_kept(self):
@@ -1107,7 +1110,7 @@ class TestManyRows(WriterCase):
     def test_partial_keeps_the_rows_that_work(self):
         config, rows = self.make_refused_rows()
         with mute_logger("odoo.sql_db"):
-            results = self.write(config, rows, partial=True)
+            results = self.write_rows(config, rows, partial=True)
         self.assertEqual(
             [(result.status, result.code) for result in results],
             [
@@ -1140,7 +1143,7 @@ class TestManyRows(WriterCase):
             return original(model, job, indexes)
 
         with mute_logger("odoo.sql_db"), patch.object(writer, "_try_wave", spy):
-            results = self.write(config, rows, partial=True)
+            results = self.write_rows(config, rows, partial=True)
         failed = [result.index for result in results if result.status == "error"]
         self.assertEqual(failed, [77])
         self.assertLess(len(tries), 20)
@@ -1154,7 +1157,7 @@ class TestManyRows(WriterCase):
             {"ref": "B", "name": "b"},
             {"ref": "A", "city": None},
         ]
-        results = self.write(config, rows)
+        results = self.write_rows(config, rows)
         self.assertEqual(
             [result.status for result in results],
             ["created", "updated", "created", "updated"],
@@ -1176,7 +1179,7 @@ class TestManyRows(WriterCase):
         )
         self.partners.search([]).color = 0
         rows = [{"no": 9001, "name": "a"}, {"no": "09001", "name": "b"}]
-        results = self.write(config, rows)
+        results = self.write_rows(config, rows)
         self.assertEqual([r.status for r in results], ["created", "updated"])
 
     def test_scripts_of_a_row_that_fails_leave_nothing_behind(self):
@@ -1195,7 +1198,7 @@ class TestManyRows(WriterCase):
             {"ref": "1", "name": "1", "color": "bad"},
             {"ref": "2", "name": "2", "color": 2},
         ]
-        self.write(config, rows, partial=True)
+        self.write_rows(config, rows, partial=True)
         tags = self.env["res.partner.category"].search([("name", "=like", "by %")])
         self.assertEqual(tags.mapped("name"), ["by 2"])
 
@@ -1212,23 +1215,23 @@ class TestManyRows(WriterCase):
                 self.assertRaises(SerializationFailure),
                 self.env.cr.savepoint(),
             ):
-                self.write(config, sent, partial=True)
+                self.write_rows(config, sent, partial=True)
 
     def test_an_array_of_one_row_is_answered_like_an_array(self):
         config = self.make_contacts({})
         self.save(config, {"ref": "A", "name": "A"})
         row = [{"ref": "A", "name": "B"}]
         with self.assertRaises(Conflict):
-            self.write(config, row, operation="create")
+            self.write_rows(config, row, operation="create")
         with self.assertRaises(PayloadError) as caught:
-            self.write(config, row, operation="create", bulk=True)
+            self.write_rows(config, row, operation="create", bulk=True)
         self.assertEqual(caught.exception.errors[0]["index"], 0)
 
     def test_a_single_row_lets_the_error_of_odoo_through(self):
         config = self.make_contacts({"parent": "parent_id"})
         partner = self.save(config, {"ref": "A", "name": "A"})
         with self.assertRaisesRegex(ValidationError, "recursive"):
-            self.write(config, {"ref": "A", "parent": partner.id})
+            self.write_rows(config, {"ref": "A", "parent": partner.id})
 
 
 class TestScripts(WriterCase):
@@ -1354,7 +1357,7 @@ class TestScripts(WriterCase):
         rows = [{"ref": str(n), "name": str(n), "n": 1} for n in range(4)]
         rows[2]["name"] = None
         with mute_logger("odoo.sql_db"):
-            results = self.write(config, rows, partial=True)
+            results = self.write_rows(config, rows, partial=True)
         kept = self.partners.browse([r.record_id for r in results if r.record_id])
         self.assertEqual(kept.mapped("color"), [2, 2, 2])
 
@@ -1414,8 +1417,8 @@ class TestRights(WriterCase):
         self.runner = self.env(user=reader)
         config = self.make_contacts({})
         with self.assertRaises(AccessError):
-            self.write(config, {"ref": "A", "name": "A"})
-        results = self.write(
+            self.write_rows(config, {"ref": "A", "name": "A"})
+        results = self.write_rows(
             config,
             [{"ref": "A", "name": "A"}, {"ref": "B", "name": "B"}],
             partial=True,
@@ -1433,7 +1436,7 @@ class TestRights(WriterCase):
         config = self.make_contacts({"country": nested("country_id", mapping)})
         row = {"ref": "A", "name": "A", "country": {"code": "UA", "name": "X"}}
         with self.assertRaises(AccessError):
-            self.write(config, row)
+            self.write_rows(config, row)
         row["country"]["name"] = self.env.ref("base.ua").name
         self.assertTrue(self.save(config, row).country_id)
 
@@ -1447,4 +1450,4 @@ class TestRights(WriterCase):
             "res.users",
         )
         with self.assertRaises(AccessError):
-            self.write(config, {"login": "mapping_user", "groups": []})
+            self.write_rows(config, {"login": "mapping_user", "groups": []})

@@ -290,6 +290,11 @@ def local_datetime(zone):
     """
 
     class LocalDatetime(dt.datetime):
+        def __add__(self, other):
+            # The sum keeps this class, also while a test has frozen the clock.
+            total = super().__add__(other)
+            return LocalDatetime.combine(total.date(), total.timetz())
+
         def to_utc(self):
             naive = self.replace(tzinfo=None)
             return zone.localize(naive).astimezone(dt.timezone.utc).replace(tzinfo=None)
