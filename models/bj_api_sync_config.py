@@ -397,6 +397,23 @@ class BjApiSyncConfig(models.Model):
             self.header_ids._drop_secrets()
             self.sudo().token_ids.unlink()
 
+    def action_rotate_secrets(self):
+        """Encrypt what is sent anew, under the first key of ``bj_api_sync_key``.
+
+        :raise UserError: a secret cannot be read with any key; nothing is changed then
+        """
+        self.check_access("write")
+        secret = self.env["bj.api.sync.secret"]
+        outbound = self.filtered(lambda config: config.request_type == "out").sudo()
+        for config in outbound:
+            sealed = {
+                column: secret._rotate(config[column])
+                for column in SECRETS.values()
+                if config[column]
+            }
+            super(BjApiSyncConfig, config).write(sealed)
+        outbound.header_ids._rotate_secrets()
+
     def _get_secret(self, name):
         """Return an Out configuration's secret in clear, or ``""``.
 

@@ -81,6 +81,13 @@ class BjApiSyncHeader(models.Model):
             {"value_secret": False}
         )
 
+    def _rotate_secrets(self):
+        """Encrypt the values that are sent anew, under the installation's first key."""
+        secret = self.env["bj.api.sync.secret"]
+        for header in self.filtered(lambda header: header.sudo().value_secret):
+            sealed = secret._rotate(header.sudo().value_secret)
+            super(BjApiSyncHeader, header).write({"value_secret": sealed})
+
     def _after_change(self):
         for header in self:
             if not TOKEN.fullmatch(header.name):

@@ -44,6 +44,15 @@ class BjApiSyncSecret(models.AbstractModel):
             ) from error
 
     @api.model
+    def _rotate(self, ciphertext):
+        """Return the same secret under the first key of this installation.
+
+        :raise UserError: no key of this installation can read it
+        """
+        self._decrypt(ciphertext)  # for its message, which says what to do
+        return self._cipher().rotate(ciphertext)
+
+    @api.model
     def _cipher(self):
         """Return the cipher over the keys of this installation, never of the database."""
         try:

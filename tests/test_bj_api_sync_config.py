@@ -1,4 +1,7 @@
-from odoo import Command
+from unittest.mock import patch
+
+from cryptography.fernet import Fernet
+from odoo import Command, tools
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests.common import TransactionCase, new_test_user
 from odoo.tools import mute_logger
@@ -389,6 +392,19 @@ class TestSecrets(ConfigCase):
                 Command.create({"name": "X-Key", "value": SECRET, "is_secret": True})
             ],
         )
+
+    def test_rotation_seals_every_sent_secret_under_the_first_key(self):
+        old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+        with patch.dict(tools.config.options, {"bj_api_sync_key": old}):
+            config = self.make_sealed_out()
+            before = config.sudo().auth_password_secret
+        with patch.dict(tools.config.options, {"bj_api_sync_key": f"{new},{old}"}):
+            config.action_rotate_secrets()
+        self.assertNotEqual(config.sudo().auth_password_secret, before)
+        with patch.dict(tools.config.options, {"bj_api_sync_key": new}):
+            for name in ("auth_password", "bearer_token", "signing_secret"):
+                self.assertEqual(config._get_secret(name), SECRET)
+            self.assertEqual(config.header_ids._get_value(), SECRET)
 
     def test_what_is_typed_is_in_no_column(self):
         for config in (self.make_in(), self.make_sealed_out()):
