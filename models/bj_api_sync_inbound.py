@@ -128,9 +128,12 @@ class BjApiSyncInbound(models.AbstractModel):
         if request.record_key is None:
             return self._delete_many(endpoint, plan, call, request)
         flags = self._parse_flags(request)
-        record = self._find_record(endpoint, plan, request, for_write=True)
+        # No more than the identifier: deleting empties the cache on the way.
+        reader = self.env["bj.api.sync.reader"]
+        names = reader._get_identifier_names(plan, call)
+        record = self._find_record(endpoint, plan, request, for_write=True, names=names)
         self._check_preconditions(endpoint, plan, record, call, request)
-        [identifier] = self._read_identifier_values(plan, record, call)
+        [identifier] = reader._read_identifiers(plan, record, call, is_fetched=True)
         value = self._deleted_value(plan, record.id, identifier)
         self._delete(endpoint, record)
         value = self._run_response_script(endpoint, call, value, record.browse())
@@ -403,8 +406,6 @@ class BjApiSyncInbound(models.AbstractModel):
         domain = self._get_filter_domain(endpoint)
         rule = plan.identifier
         by_id = endpoint.record_id_match == "id" or not rule
-        if for_write:
-            names = self._get_prefetched(model)
         if not by_id:
             found = self._search_identifier(model, rule, key, domain, names)
             if len(found) > 1:

@@ -33,7 +33,10 @@ class BjApiSyncInbound(models.AbstractModel):
             )
         writer = self.env["bj.api.sync.writer"]
         try:
-            record = self._find_record(endpoint, plan, request, for_write=True)
+            names = self._get_prefetched(self.env[plan.model])
+            record = self._find_record(
+                endpoint, plan, request, for_write=True, names=names
+            )
         except NotFound:
             # An Odoo id that is not there names nothing that could be made.
             if not endpoint.upsert or endpoint.record_id_match == "id":

@@ -59,11 +59,17 @@ class BjApiSyncReader(models.AbstractModel):
         return sorted({r.path[0] for r in rules if self._reads_field(r, call)})
 
     @api.model
-    def _read_identifiers(self, plan, records, call):
+    def _get_identifier_names(self, plan, call):
+        """Return the fields that the identifier takes of the record itself."""
+        rule = plan.identifier
+        return [rule.path[0]] if rule and self._reads_field(rule, call) else []
+
+    @api.model
+    def _read_identifiers(self, plan, records, call, is_fetched=False):
         """Return the identifier's external value of each record; its id without one."""
         if not plan.identifier:
             return list(records.ids)
-        return self._read_columns([plan.identifier], records, call)[0]
+        return self._read_columns([plan.identifier], records, call, is_fetched)[0]
 
     @api.model
     def _read_columns(self, rules, records, call, is_fetched=False):
