@@ -27,6 +27,7 @@ from ..exceptions import (
     ScriptError,
 )
 from ..tools import envelope, payload
+from ..tools.stream import Stream
 
 _logger = logging.getLogger("bj.api.http")
 
@@ -50,7 +51,8 @@ HTTP_CODES = {
 }
 EXPOSED_HEADERS = (
     "ETag, Link, Location, X-Total-Count, X-Request-ID, Retry-After, "
-    "Idempotent-Replayed, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+    "Idempotent-Replayed, X-Dry-Run, X-Next-Cursor, "
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
 )
 
 
@@ -85,6 +87,8 @@ class ApiDispatcher(Dispatcher):
 
     def respond(self, answer, is_logged=True):
         """Return the HTTP response of an :class:`ApiResponse` and log the exchange."""
+        if answer.chunks is not None:
+            return self._respond_in_chunks(answer)
         value = envelope.success(self._format, answer)
         body = b"" if answer.status in (204, 304) else payload.dumps(value)
         response = self._make_response(body, answer.status, answer.headers)
@@ -105,6 +109,57 @@ class ApiDispatcher(Dispatcher):
         else:
             self._log(self.request.env["bj.api.log"]._record, vals)
         return response
+
+    def _respond_in_chunks(self, answer):
+        """Return a response that reads its rows while they are sent, and logs then."""
+        is_lines = answer.kind == "lines"
+        empty = dataclasses.replace(answer, payload=[])
+        empty = payload.dumps(envelope.success(self._format, empty))
+        start, _brackets, end = empty.partition(b"[]")
+        stream = Stream(
+            answer.chunks,
+            payload.dumps_lines if is_lines else payload.dumps_rows,
+            (b"", b"", b"") if is_lines else (start + b"[", b",", b"]" + end),
+            report=self._report_break if is_lines else None,
+            connection=self.request.httprequest._HTTPRequest__environ.get(
+                "werkzeug.socket"
+            ),
+            on_close=lambda stream: self._log_stream(answer, response, stream),
+        )
+        response = self._make_response(stream, answer.status, answer.headers)
+        if is_lines:
+            response.headers["Content-Type"] = payload.NDJSON
+        return response
+
+    def _report_break(self, exc):
+        """Return the last line of NDJSON that breaks off, which is no row."""
+        _status, code, message = self._classify(exc)
+        error = envelope.error(
+            "success", 0, code, message, request_id=self.inbound.request_id
+        )
+        return payload.dumps_lines([error])
+
+    def _log_stream(self, answer, response, stream):
+        vals = self._log_vals(response, stream.beginning, status="success")
+        vals.update(record_count=stream.rows, action=answer.action)
+        if self.inbound.method != "HEAD":
+            vals["details"] = (
+                f"streamed: {stream.rows} rows, {stream.size} bytes;"
+                " the log shows the first rows"
+            )
+        if stream.error:
+            vals.update(
+                status="error",
+                error_message=own_message(stream.error)
+                or self._classify(stream.error)[2],
+                traceback=get_trace(stream.error),
+            )
+        elif not stream.is_whole and self.inbound.method != "HEAD":
+            vals.update(
+                status="error",
+                error_message=f"The caller left after {stream.rows} rows.",
+            )
+        self._write_apart(vals)
 
     def handle_error(self, exc):
         """Return the response of any exception; the ORM may not be used any more.
@@ -169,16 +224,15 @@ class ApiDispatcher(Dispatcher):
     def _make_response(self, body, status, headers):
         if self.inbound is None:  # the request could not even be read
             return Response(body, status=status, mimetype="application/json")
-        response = Response(
-            b"" if self.inbound.method == "HEAD" else body,
-            status=status,
-            headers=headers,
-        )
+        is_head = self.inbound.method == "HEAD"
+        response = Response(b"" if is_head else body, status=status, headers=headers)
+        if is_head and isinstance(body, Stream):
+            response.call_on_close(body.close)
         if status in (204, 304):
             response.headers.pop("Content-Type", None)
         else:
             response.headers["Content-Type"] = "application/json; charset=utf-8"
-            if self.inbound.method == "HEAD":
+            if is_head and not isinstance(body, Stream):
                 response.headers["Content-Length"] = str(len(body))
         response.headers.update(self.limits or {})
         response.headers["X-Request-ID"] = self.inbound.request_id
@@ -228,16 +282,14 @@ class ApiDispatcher(Dispatcher):
         record(self.endpoint.log_level if self.endpoint else "full", vals)
 
     def _log_after_rollback(self, vals):
-        registry = self.request.registry
+        self.request.env.cr.postrollback.add(partial(self._write_apart, vals))
+
+    def _write_apart(self, vals):
         level = self.endpoint.log_level if self.endpoint else "full"
-
-        def write():
-            # A cursor only to reach the model; the row gets one of its own.
-            with registry.cursor() as cr:
-                log = api.Environment(cr, SUPERUSER_ID, {})["bj.api.log"]
-                log._record_apart(level, vals)
-
-        self.request.env.cr.postrollback.add(partial(write))
+        # A cursor only to reach the model; the row gets one of its own.
+        with self.request.registry.cursor() as cr:
+            log = api.Environment(cr, SUPERUSER_ID, {})["bj.api.log"]
+            log._record_apart(level, vals)
 
 
 def conflict_message(exc, cause):

@@ -12,7 +12,7 @@ from ..exceptions import (
     PayloadTooLarge,
     PreconditionFailed,
 )
-from ..tools import conditional, convert, mapping, payload, query
+from ..tools import conditional, convert, payload, query
 from ..tools.message import ApiResponse, Call
 from .bj_api_sync_reader import to_jsonable
 
@@ -122,95 +122,8 @@ class BjApiSyncInbound(models.AbstractModel):
         )
 
     @api.model
-    def _handle_delete(self, endpoint, request):
-        plan = self._get_plan(endpoint)
-        call = self._make_call(endpoint, request)
-        if request.record_key is None:
-            return self._delete_many(endpoint, plan, call, request)
-        flags = self._parse_flags(request)
-        # No more than the identifier: deleting empties the cache on the way.
-        reader = self.env["bj.api.sync.reader"]
-        names = reader._get_identifier_names(plan, call)
-        record = self._find_record(endpoint, plan, request, for_write=True, names=names)
-        self._check_preconditions(endpoint, plan, record, call, request)
-        [identifier] = reader._read_identifiers(plan, record, call, is_fetched=True)
-        value = self._deleted_value(plan, record.id, identifier)
-        self._delete(endpoint, record)
-        value = self._run_response_script(endpoint, call, value, record.browse())
-        return ApiResponse(
-            payload=value,
-            message=self.env._("Deleted"),
-            action="archive" if endpoint.delete_mode == "archive" else "delete",
-            record_id=record.id,
-            record_count=1,
-            is_dry_run=flags.dry_run,
-        )
-
-    @api.model
-    def _delete_many(self, endpoint, plan, call, request):
-        """Delete the records that ``?identifier__in=a,b`` names, all or none."""
-        self._refuse_if_match(request)
-        names = {"identifier__in"}
-        if plan.identifier:
-            names.add(f"{plan.identifier.api_key}__in")
-        pairs = [(name, text) for name, text in request.query if name in names]
-        flags = query.parse_flags(
-            tuple(pair for pair in request.query if pair[0] not in names)
-        )
-        keys = list(
-            dict.fromkeys(k for _n, text in pairs for k in text.split(",") if k)
-        )
-        if not keys:
-            raise BadRequest(
-                self.env._(
-                    "Name the record in the path, or several by ?identifier__in=a,b."
-                )
-            )
-        self._check_bulk(len(keys))
-        records = self.env[plan.model]
-        for key in keys:
-            one = dataclasses.replace(request, record_key=key)
-            records |= self._find_record(endpoint, plan, one, for_write=True)
-        identifiers = self._read_identifier_values(plan, records, call)
-        value = [
-            self._deleted_value(plan, record.id, identifier)
-            for record, identifier in zip(records, identifiers, strict=True)
-        ]
-        self._delete(endpoint, records)
-        return ApiResponse(
-            payload=value,
-            kind="list",
-            action="archive" if endpoint.delete_mode == "archive" else "delete",
-            record_count=len(value),
-            is_dry_run=flags.dry_run,
-        )
-
-    @api.model
-    def _delete(self, endpoint, records):
-        if endpoint.delete_mode == "archive":
-            name = records._active_name
-            if not name:
-                raise Conflict(
-                    self.env._(
-                        "%s cannot be archived: it has no Active field.", endpoint.model
-                    )
-                )
-            records.write({name: False})
-        else:
-            records.unlink()
-        self.env.flush_all()
-
-    @api.model
     def _read_identifier_values(self, plan, records, call):
         return self.env["bj.api.sync.reader"]._read_identifiers(plan, records, call)
-
-    @api.model
-    def _deleted_value(self, plan, record_id, identifier):
-        value = {"id": record_id}
-        if plan.identifier:
-            [named] = mapping.assemble([plan.identifier.key_path], [[identifier]], 1)
-            value = {**named, **({} if "id" in named else value)}
-        return value
 
     @api.model
     def _read_one(self, plan, record, call):
@@ -317,10 +230,17 @@ class BjApiSyncInbound(models.AbstractModel):
             )
         accept = request.headers.get("accept", "")
         kinds = [part.split(";")[0].strip().lower() for part in accept.split(",")]
-        if accept and not any(
-            kind in ("*/*", "application/*")
-            or (kind.startswith("application/") and kind.endswith(("/json", "+json")))
-            for kind in kinds
+        if (
+            accept
+            and not self._wants_lines(request)
+            and not any(
+                kind in ("*/*", "application/*")
+                or (
+                    kind.startswith("application/")
+                    and kind.endswith(("/json", "+json"))
+                )
+                for kind in kinds
+            )
         ):
             raise NotAcceptable(
                 self.env._(
@@ -409,14 +329,7 @@ class BjApiSyncInbound(models.AbstractModel):
         if not by_id:
             found = self._search_identifier(model, rule, key, domain, names)
             if len(found) > 1:
-                raise Conflict(
-                    self.env._(
-                        "%(count)s records have %(key)s %(value)s; it must name one.",
-                        count=len(found),
-                        key=rule.api_key,
-                        value=convert.describe(key),
-                    )
-                )
+                raise self._twins(rule, key, len(found))
             if found:
                 return found.with_env(self.env)
         if (by_id or endpoint.record_id_match == "any") and is_id(key):
@@ -426,7 +339,24 @@ class BjApiSyncInbound(models.AbstractModel):
                 self._check_owner(rule, found, key)
             if found:
                 return found.with_env(self.env)
-        raise NotFound(self.env._("There is no record %s here.", convert.describe(key)))
+        raise self._not_here(key)
+
+    @api.model
+    def _not_here(self, key):
+        return NotFound(
+            self.env._("There is no record %s here.", convert.describe(key))
+        )
+
+    @api.model
+    def _twins(self, rule, key, count):
+        return Conflict(
+            self.env._(
+                "%(count)s records have %(key)s %(value)s; it must name one.",
+                count=count,
+                key=rule.api_key,
+                value=convert.describe(key),
+            )
+        )
 
     @api.model
     def _get_prefetched(self, model):

@@ -29,6 +29,8 @@ class BjApiSyncInbound(models.AbstractModel):
     @api.model
     def _answer_list(self, endpoint, plan, call, request):
         listing = self._parse_query(endpoint, plan, request)
+        if self._is_streamed(endpoint, request, listing):
+            return self._answer_stream(endpoint, plan, call, request, listing)
         domain = expression.AND([self._get_filter_domain(endpoint), listing.domain])
         keys = None if listing.fields is None else set(listing.fields)
         reader = self.env["bj.api.sync.reader"]
@@ -39,13 +41,20 @@ class BjApiSyncInbound(models.AbstractModel):
         )
         value = reader._read_payloads(plan, records, call, keys, is_fetched=True)
         value = self._run_response_script(endpoint, call, value, records)
-        return ApiResponse(
+        answer = ApiResponse(
             payload=value,
             kind="list",
             headers=headers,
             pagination=pagination,
             action="list",
             record_count=len(records),
+        )
+        if not self._wants_lines(request):
+            return answer
+        # A script may have left something else than a list: that is one line then.
+        rows = value if isinstance(value, list) else [value]
+        return dataclasses.replace(
+            answer, kind="lines", chunks=(chunk for chunk in [rows])
         )
 
     @api.model
@@ -65,13 +74,19 @@ class BjApiSyncInbound(models.AbstractModel):
         total = None
         if listing.count:
             total = self._count(model, domain, listing, len(records))
+        described = self._describe_page(endpoint, request, listing, total, len(records))
+        return records, *described
+
+    @api.model
+    def _describe_page(self, endpoint, request, listing, total, found):
+        """Return ``(headers, pagination)`` of a page with ``found`` of ``total`` rows."""
         url = f"{request.base_url}{ROUTE}/{endpoint.endpoint}"
-        page = (url, request.query, listing.limit, listing.offset, total, len(records))
+        page = (url, request.query, listing.limit, listing.offset, total, found)
         headers = {"Link": conditional.link_header(*page)}
         if total is not None:
             headers["X-Total-Count"] = str(total)
         if not endpoint.is_paginated:
-            return records, headers, None
+            return headers, None
         urls = conditional.page_urls(*page)
         pagination = {
             "total": total,
@@ -80,7 +95,7 @@ class BjApiSyncInbound(models.AbstractModel):
             "next": urls.get("next"),
             "previous": urls.get("prev"),
         }
-        return records, headers, pagination
+        return headers, pagination
 
     @api.model
     def _count(self, model, domain, listing, found):
@@ -96,26 +111,43 @@ class BjApiSyncInbound(models.AbstractModel):
         Rows that are added or deleted meanwhile can neither shift nor repeat the others.
         """
         model = self.env[plan.model]
-        terms = listing.order_terms
-        order = ", ".join(map(str, terms))
-        digest = query.digest(endpoint.config_id, listing.domain)
-        key = self._get_cursor_key()
-        if listing.cursor:
-            values = query.decode_cursor(listing.cursor, order, digest, key)
-            after = query.cursor_domain(terms, values)
-            domain = expression.AND([domain, after])
+        order = ", ".join(map(str, listing.order_terms))
+        domain = self._continue_domain(endpoint, listing, domain)
         # One row more than asked for tells whether there is a next page.
         found = model.search_fetch(domain, names, limit=listing.limit + 1, order=order)
         records = found[: listing.limit]
         following = None
         if len(found) > listing.limit:
-            values = self._get_place(records[-1], terms)
-            following = query.encode_cursor(values, order, digest, key)
+            following = self._encode_place(endpoint, listing, records[-1])
+        return records, *self._describe_walk(endpoint, request, following)
+
+    @api.model
+    def _continue_domain(self, endpoint, listing, domain):
+        """Return ``domain``, cut to what comes after the row that the cursor names."""
+        if not listing.cursor:
+            return domain
+        order = ", ".join(map(str, listing.order_terms))
+        digest = query.digest(endpoint.config_id, listing.domain)
+        key = self._get_cursor_key()
+        values = query.decode_cursor(listing.cursor, order, digest, key)
+        after = query.cursor_domain(listing.order_terms, values)
+        return expression.AND([domain, after])
+
+    @api.model
+    def _encode_place(self, endpoint, listing, record):
+        """Return the cursor of the page that begins after ``record``."""
+        order = ", ".join(map(str, listing.order_terms))
+        digest = query.digest(endpoint.config_id, listing.domain)
+        values = self._get_place(record, listing.order_terms)
+        return query.encode_cursor(values, order, digest, self._get_cursor_key())
+
+    @api.model
+    def _describe_walk(self, endpoint, request, following):
         url = f"{request.base_url}{ROUTE}/{endpoint.endpoint}"
         headers = {"Link": conditional.link_next(url, request.query, following)}
         if following:
             headers["X-Next-Cursor"] = following
-        return records, headers, None
+        return headers, None
 
     @api.model
     def _get_place(self, record, terms):
@@ -153,13 +185,16 @@ class BjApiSyncInbound(models.AbstractModel):
                 n: f for n, f in fields.items() if f.path.split(".")[0] not in closed
             }
             orders = {n: f for n, f in orders.items() if f not in closed}
+        limit = min(endpoint.limit, endpoint.max_limit)
+        if self._wants_lines(request):
+            limit = endpoint.max_limit
         return query.parse(
             request.query,
             fields,
             params,
             keys,
             orders,
-            query.Paging(min(endpoint.limit, endpoint.max_limit), endpoint.max_limit),
+            query.Paging(limit, endpoint.max_limit),
             convert.to_domain_value,
         )
 

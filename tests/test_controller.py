@@ -133,15 +133,96 @@ class TestVerbs(ApiCase):
         self.assertEqual(self._call("GET", "contacts/T-bob").status_code, 200)
 
     def test_delete_of_several_removes_all_or_none(self):
-        self.assertEqual(self._call("DELETE", "contacts").status_code, 400)
-        path = "contacts?customer_id__in=T-ann,T-none"
-        self.assertEqual(self._call("DELETE", path).status_code, 404)
+        for query in ("", "?identifier__in=", "?identifier__in=,", "?dry_run=true"):
+            response = self._call("DELETE", f"contacts{query}")
+            self.assertEqual(response.status_code, 400)
+        for query in ("?name__in=Ann", "?customer_id=T-ann", "?identifier__in=a&x=1"):
+            self.assertEqual(self._call("DELETE", f"contacts{query}").status_code, 400)
+        path = "contacts?customer_id__in=T-ann,T-none,T-never"
+        response = self._call("DELETE", path)
+        self.assertEqual(response.status_code, 400)
+        errors = response.json()["details"]["errors"]
+        self.assertEqual(
+            [(error["index"], error["key"]) for error in errors],
+            [(1, "customer_id"), (2, "customer_id")],
+        )
         self.assertTrue(self.ann.exists())
-        response = self._call("DELETE", "contacts?identifier__in=T-ann,T-bob,T-ann")
+        path = "contacts?identifier__in=T-ann,T-bob,T-ann"
+        response = self._call("DELETE", f"{path}&dry_run=true")
+        self.assertEqual(response.headers["X-Dry-Run"], "true")
+        self.assertTrue(self.ann.exists())
+        response = self._call("DELETE", path)
         self.assertEqual(
             [row["customer_id"] for row in response.json()], ["T-ann", "T-bob"]
         )
         self.assertFalse((self.ann + self.bob).exists())
+
+    def test_delete_of_several_keeps_to_the_record_id_in_the_url(self):
+        path = f"contacts?identifier__in={self.ann.id}"
+        response = self._call("DELETE", path)
+        self.assertEqual(response.status_code, 400)
+        self.assertIn("T-ann", response.json()["error"])
+        nameless = self.env["res.partner"].create({"name": "Nameless"})
+        self.config.filter_domain = "[('name', '!=', 'Bob')]"
+        path = f"contacts?identifier__in={nameless.id},T-bob&partial=true"
+        response = self._call("DELETE", path)
+        self.assertEqual(response.status_code, 207)
+        self.assertEqual(
+            [(row["status"], row["code"]) for row in response.json()],
+            [("deleted", 200), ("error", 404)],
+        )
+        self.assertFalse(nameless.exists())
+        self.assertTrue(self.bob.exists())
+
+    def test_delete_of_several_with_partial_keeps_what_cannot_be_deleted(self):
+        lines = {"name": {"field_path": "name", "is_record_identifier": True}}
+        countries = self.env["res.country"].create(
+            [{"name": f"Land {n}", "code": f"X{n}"} for n in range(5)]
+        )
+        self.env["res.country.state"].create(
+            {"name": "s", "code": "s", "country_id": countries[3].id}
+        )
+        admin = self.env.ref("base.user_admin")
+        config = self.make_config(
+            lines, "res.country", endpoint="countries", user_id=admin.id
+        )
+        token = self.make_token(config)
+        path = "countries?identifier__in=" + ",".join(countries.mapped("name"))
+        with mute_logger("odoo.sql_db"):
+            response = self._call("DELETE", path, token=token)
+            self.assertEqual(response.status_code, 400)
+            [error] = response.json()["details"]["errors"]
+            self.assertEqual(error["index"], 3)
+            self.assertEqual(len(countries.exists()), 5)
+            response = self._call("DELETE", f"{path}&partial=true", token=token)
+        self.assertEqual(response.status_code, 207)
+        self.assertEqual(
+            [(row["status"], row["code"]) for row in response.json()],
+            [("deleted", 200)] * 3 + [("error", 409)] + [("deleted", 200)],
+        )
+        self.assertEqual(countries.exists(), countries[3])
+
+    def test_delete_of_several_is_repeated_safely_and_has_a_limit(self):
+        made = self.env["res.partner"].create(
+            [{"name": f"N{n}", "ref": f"D-{n:02}"} for n in range(40)]
+        )
+        names = ",".join(made.mapped("ref"))
+        with mute_logger("odoo.models.unlink"):
+            response = self._call(
+                "DELETE",
+                f"contacts?identifier__in={names}",
+                headers={"Idempotency-Key": "many"},
+            )
+        self.assertEqual(len(response.json()), 40)
+        again = self._call(
+            "DELETE",
+            f"contacts?identifier__in={names}",
+            headers={"Idempotency-Key": "many"},
+        )
+        self.assertEqual(again.headers["Idempotent-Replayed"], "true")
+        self.set_parameter("max_bulk", "2")
+        path = "contacts?identifier__in=a,b,c"
+        self.assertEqual(self._call("DELETE", path).status_code, 413)
 
     def test_delete_of_what_is_referred_to_is_a_conflict(self):
         lines = {"name": {"field_path": "name", "is_record_identifier": True}}

@@ -105,7 +105,9 @@ class TestLayers(BaseCase):
         self.assertEqual(importing(files, [".controllers"]), [])
 
     def test_only_transport_opens_connections(self):
-        files = [file for file in sources(*LAYERS) if file[0] != "tools/transport.py"]
+        # tools/stream.py only breaks one that the server has opened.
+        spared = ("tools/transport.py", "tools/stream.py")
+        files = [file for file in sources(*LAYERS) if file[0] not in spared]
         self.assertEqual(importing(files, NETWORK), [])
 
     def test_only_ir_http_sees_the_request_below_the_controllers(self):

@@ -74,11 +74,13 @@ class TestCollection(BaseCase):
                 with self.subTest(folder=item["name"], name=entry["name"]):
                     tests = script(item, entry["name"])
                     self.assertIn("pm.response.code", tests)
-                    self.assertIn("to.be.json", tests)
+                    is_lines = entry["name"] == "List as NDJSON"
+                    kind = "JSON.parse" if is_lines else "to.be.json"
+                    self.assertIn(kind, tests)
 
     def test_nothing_is_changed_or_deleted_but_what_the_run_has_created(self):
         collection = build()
-        for name in ("Read one", "Update", "Delete"):
+        for name in ("Read one", "Update", "Delete", "Try to delete several"):
             before = script(collection, "sale-orders", name, listen="prerequest")
             self.assertIn("skipRequest", before)
         self.assertIn("record_id", script(collection, "sale-orders", "Create"))
@@ -104,7 +106,7 @@ class TestCollection(BaseCase):
     def test_what_an_endpoint_does_not_offer_is_not_tried(self):
         collection = build(methods=("GET",), auth_type="none")
         names = [item["name"] for item in folder(collection, "sale-orders")["item"]]
-        self.assertEqual(names, ["List", "Read one"])
+        self.assertEqual(names, ["List", "List as NDJSON", "Read one"])
         names = [item["name"] for item in folder(collection, "Error Scenarios")["item"]]
         self.assertNotIn("401 without credentials", names)
         self.assertIn("400 bad limit", names)

@@ -36,13 +36,15 @@ class InboundRequest:
 class ApiResponse:
     """What a handler answers, before the envelope: ``payload`` is any JSON value.
 
-    ``kind`` chooses the envelope: ``object``, ``list`` or ``raw`` (sent as it is).
-    ``payload`` is not sent when ``status`` is 204 or 304. ``action``, ``record_id`` and
+    ``kind`` chooses the envelope: ``object``, ``list``, ``lines`` (NDJSON) or
+    ``raw`` (sent as it is). ``chunks`` are lists of rows that are read while they are
+    sent, in place of ``payload``, which is not sent when ``status`` is 204 or 304. ``action``, ``record_id`` and
     ``record_count`` are for the log; ``is_dry_run`` asks to undo what was done.
     """
 
     status: int = 200
     payload: Any = None
+    chunks: Any = None
     kind: str = "object"
     headers: dict[str, str] = field(default_factory=dict)
     message: str = ""

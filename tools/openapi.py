@@ -9,6 +9,7 @@ Source: https://spec.openapis.org/oas/v3.1.0
 
 import re
 
+NDJSON = "application/x-ndjson"
 VERSION = "3.1.0"
 API_VERSION = "1.0"
 MAX_ENUM = 100  # choices of a field that are listed; a time zone has six hundred
@@ -182,11 +183,14 @@ def _list(contract, components):
     answer = _answer(
         contract, "A page of records.", schema, [contract.read_example], headers, "list"
     )
+    answer["content"][NDJSON] = _lines("a record")
     return _operation(
         contract,
         components,
         "list",
         f"List {contract.endpoint}",
+        description="A long list is sent while it is read. As application/x-ndjson the "
+        f"limit is {contract.max_limit} unless another one is sent.",
         parameters=[*_list_parameters(contract), *components.common("read")],
         responses={"200": answer},
         errors=_READ_ERRORS,
@@ -320,7 +324,8 @@ def _delete_many(contract, components):
         contract,
         components,
         "deleteMany",
-        f"{verb} several of {contract.endpoint}, all or none",
+        f"{verb} several of {contract.endpoint}",
+        description="All or none, unless partial is true.",
         parameters=[named, *components.common("write")],
         responses={
             "200": _answer(
@@ -330,7 +335,8 @@ def _delete_many(contract, components):
                 [_deleted_example(contract)],
                 _WRITTEN_HEADERS,
                 kind="list",
-            )
+            ),
+            "207": _partial_answer(contract, components, "deleted", 200),
         },
         errors=_WRITE_ERRORS,
     )
@@ -391,10 +397,16 @@ def _body(contract, schema, example, bulk=False):
     if contract.has_request_script:
         # The script sees the body before it is mapped, so it may take any shape.
         schema = {"anyOf": [schema, {"type": ["object", "array"]}]}
-    return {
-        "required": True,
-        "content": {"application/json": {"schema": schema, "example": example}},
-    }
+    content = {"application/json": {"schema": schema, "example": example}}
+    if bulk:
+        content[NDJSON] = _lines("an object of the array")
+    return {"required": True, "content": content}
+
+
+def _lines(what):
+    """Return a media type of NDJSON, for whose lines OpenAPI 3.1 has no schema."""
+    schema = {"type": "string", "description": f"JSON lines, each {what}."}
+    return {"schema": schema}
 
 
 def _written_responses(contract, components, bulk=False, creates=False):
@@ -414,24 +426,27 @@ def _written_responses(contract, components, bulk=False, creates=False):
         )
     responses["200"] = _answer(contract, "Updated.", schema, example, etag)
     if bulk:
-        responses["207"] = _answer(
-            contract,
-            "One result for each row, with partial=true.",
-            {"type": "array", "items": components.row_result()},
-            [
-                {
-                    "index": 0,
-                    "status": "created",
-                    "code": 201,
-                    "id": 1,
-                    "identifier": "A-1001",
-                    "message": "",
-                }
-            ],
-            _WRITTEN_HEADERS,
-            kind="list",
-        )
+        responses["207"] = _partial_answer(contract, components, "created", 201)
     return responses
+
+
+def _partial_answer(contract, components, status, code):
+    example = {
+        "index": 0,
+        "status": status,
+        "code": code,
+        "id": 1,
+        "identifier": "A-1001",
+        "message": "",
+    }
+    return _answer(
+        contract,
+        "One result for each row, with partial=true.",
+        {"type": "array", "items": components.row_result()},
+        [example],
+        _WRITTEN_HEADERS,
+        kind="list",
+    )
 
 
 def _answer(contract, description, schema, example, headers=None, kind="object"):

@@ -12,7 +12,9 @@ import math
 import re
 from urllib.parse import parse_qsl, urlencode
 
+from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import ClientDisconnected
+from werkzeug.http import parse_accept_header
 
 from ..exceptions import (
     BadRequest,
@@ -25,6 +27,8 @@ MAX_DEPTH = 64
 MAX_DIGITS = 30
 MAX_FORM_FIELDS = 1000
 CHUNK = 64 * 1024
+NDJSON = "application/x-ndjson"
+NDJSON_TYPES = (NDJSON, "application/ndjson")
 
 _BOM = b"\xef\xbb\xbf"
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
@@ -89,6 +93,24 @@ def dumps(value):
     ).encode()
 
 
+def dumps_rows(rows):
+    """Return a part of a JSON array: its rows without the brackets."""
+    return dumps(rows)[1:-1]
+
+
+def dumps_lines(rows):
+    """Return NDJSON: each row on a line of its own."""
+    return b"".join(dumps(row) + b"\n" for row in rows)
+
+
+def wants_lines(accept):
+    """Tell whether an ``Accept`` header likes NDJSON better than a JSON array."""
+    if "ndjson" not in (accept or ""):
+        return False
+    wishes = parse_accept_header(accept, MIMEAccept)
+    return wishes.best_match(("application/json", *NDJSON_TYPES)) in NDJSON_TYPES
+
+
 def check_content_type(header_value, has_body):
     """Return how to parse the body: ``"json"`` or ``"ndjson"``.
 
@@ -105,7 +127,7 @@ def check_content_type(header_value, has_body):
             raise UnsupportedMediaType(
                 f"The charset {value.strip()[:40]} is not supported: send UTF-8."
             )
-    if media_type in ("application/x-ndjson", "application/ndjson"):
+    if media_type in NDJSON_TYPES:
         return "ndjson"
     if media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")

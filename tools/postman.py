@@ -36,6 +36,10 @@ _AUTH = {
     "none": {"noauth": {}},
 }
 _JSON_TEST = 'pm.test("The answer is JSON", () => pm.response.to.be.json);'
+_LINES_TEST = [
+    'pm.test("Each line of the answer is JSON", () =>',
+    '    pm.response.text().split("\\n").filter(Boolean).forEach(JSON.parse));',
+]
 _SKIP_WITHOUT_RECORD = [
     "// Nothing is read, changed or deleted unless it is known which record.",
     'if (!pm.collectionVariables.get("record_id")) {',
@@ -140,7 +144,19 @@ def _endpoint_folder(contract, route):
     record = [*path, "{{record_id}}"]
     items = []
     if "GET" in contract.methods:
-        items.append(_item("List", contract, "GET", path, [200], query={"limit": "10"}))
+        page = {"limit": "10"}
+        items += [
+            _item("List", contract, "GET", path, [200], query=page),
+            _item(
+                "List as NDJSON",
+                contract,
+                "GET",
+                path,
+                [200],
+                query=page,
+                accept="application/x-ndjson",
+            ),
+        ]
     if "POST" in contract.methods:
         body = _body(contract, contract.create_example)
         dry = {"dry_run": "true"}
@@ -166,17 +182,28 @@ def _endpoint_folder(contract, route):
             _item("Update", contract, "PUT", record, [200], body=body, **known)
         )
     if "DELETE" in contract.methods:
-        items.append(
+        verb = "Archive" if contract.delete_mode == "archive" else "Delete"
+        named = {"identifier__in": "{{record_id}}", "dry_run": "true"}
+        items += [
             _item(
-                "Archive" if contract.delete_mode == "archive" else "Delete",
+                f"Try to {verb.lower()} several",
+                contract,
+                "DELETE",
+                path,
+                [200],
+                query=named,
+                **known,
+            ),
+            _item(
+                verb,
                 contract,
                 "DELETE",
                 record,
                 [200],
                 tests=_FORGET_RECORD,
                 **known,
-            )
-        )
+            ),
+        ]
     else:
         items[-1]["event"][0]["script"]["exec"] += _FORGET_RECORD
     return {
@@ -246,6 +273,7 @@ def _item(
     before=(),
     auth=None,
     headers=None,
+    accept=None,
 ):
     headers = contract.headers if headers is None else headers
     sent = [
@@ -254,6 +282,8 @@ def _item(
     ]
     if body is not None:
         sent.append({"key": "Content-Type", "value": "application/json"})
+    if accept:
+        sent.append({"key": "Accept", "value": accept})
     segments = [part for step in path for part in step.split("/") if part]
     raw = "{{base_url}}/" + "/".join(segments)
     url = {"raw": raw, "host": ["{{base_url}}"], "path": segments}
@@ -269,7 +299,8 @@ def _item(
             "raw": body,
             "options": {"raw": {"language": "json"}},
         }
-    events = [_event("test", [*_status_test(statuses), _JSON_TEST, *tests])]
+    is_right = _LINES_TEST if accept else [_JSON_TEST]
+    events = [_event("test", [*_status_test(statuses), *is_right, *tests])]
     if before:
         events.append(_event("prerequest", before))
     return {"name": name, "event": events, "request": request, "response": []}

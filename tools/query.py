@@ -400,7 +400,7 @@ def _domain(name, field, operator, values, cast):
     if operator in _EQUAL and len(values) > 1:
         operator = "in" if operator == "=" else "not in"
     elif operator in _LIST:
-        values = [item for value in values for item in _split(value)]
+        values = [item for value in values for item in split(value)]
     if field.field_type not in _MAY_BE_BLANK and "" in values:
         raise _bad(name, f"{name} has an empty value: send one or leave it out.")
     if operator in _LIST:
@@ -419,7 +419,7 @@ def _typed(name, field, operator, value, cast):
     return _terms(field.path, field.field_type, operator, value)
 
 
-def _split(text):
+def split(text):
     try:
         rows = list(csv.reader([text], skipinitialspace=True, strict=True))
     except csv.Error:
