@@ -165,7 +165,7 @@ class Server:
     def query(self, statement, parameters=()):
         """Run one SQL statement and return its rows."""
         with closing(self.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
+            cursor.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
     def shell(self, code):
