@@ -77,7 +77,7 @@ class BjApiSyncConfig(models.Model):
         "ir.model",
         required=True,
         ondelete="cascade",
-        domain=[("transient", "=", False)],
+        domain=lambda self: self._get_model_domain(),
     )
     model_name = fields.Char(related="model_id.model", store=True, string="Model Name")
     filter_domain = fields.Text(
@@ -267,6 +267,16 @@ class BjApiSyncConfig(models.Model):
                ON bj_api_sync_config (endpoint)
                WHERE active AND request_type = 'in' AND endpoint IS NOT NULL"""
         )
+
+    @api.model
+    def _get_model_domain(self):
+        """Return the domain of the models that have records to be mapped."""
+        names = [
+            name
+            for name, model in self.env.registry.items()
+            if not model._abstract and not model._transient
+        ]
+        return [("model", "in", sorted(names))]
 
     @api.depends("endpoint", "request_type")
     def _compute_endpoint_url(self):

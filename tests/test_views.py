@@ -46,6 +46,16 @@ class TestConfigForm(ConfigMixin, TransactionCase):
         self.assertIn(config.endpoint_url, config.curl_get)
         self.assertFalse(config.curl_post)
 
+    def test_models_without_records_of_their_own_are_not_offered(self):
+        for name in ("bj.api.sync.config", "bj.api.sync.wizard"):
+            field = self.env[name]._fields["model_id"]
+            domain = field.get_description(self.env)["domain"]
+            offered = self.env["ir.model"].search(domain).mapped("model")
+            with self.subTest(model=name):
+                self.assertIn("res.partner", offered)
+                self.assertNotIn("mail.thread", offered)  # abstract
+                self.assertNotIn("bj.api.sync.wizard", offered)  # transient
+
     def test_a_new_line_knows_the_model_before_anything_is_saved(self):
         form = self._new()
         with form.line_ids.new() as line:

@@ -55,7 +55,7 @@ class BjApiSyncWizard(models.TransientModel):
         "ir.model",
         required=True,
         ondelete="cascade",
-        domain=[("transient", "=", False)],
+        domain=lambda self: self.env["bj.api.sync.config"]._get_model_domain(),
     )
     model_name = fields.Char(related="model_id.model", string="Model Name")
     name = fields.Char(
