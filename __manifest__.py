@@ -28,11 +28,13 @@
         "views/bj_api_sync_destination_views.xml",
         "views/bj_api_log_views.xml",
         "views/ir_actions_server_views.xml",
+        "views/bj_api_sync_guide_templates.xml",
         "views/bj_api_sync_menus.xml",
     ],
     "demo": ["demo/bj_api_sync_config_demo.xml"],
     "assets": {
         "web.assets_backend": ["bj_api_sync/static/src/**/*"],
+        "bj_api_sync.assets_guide": ["bj_api_sync/static/guide/**/*"],
         "web.assets_tests": ["bj_api_sync/static/tests/tours/**/*"],
     },
 }

@@ -22,6 +22,7 @@ from . import (
     bj_api_sync_inbound_write,
     bj_api_sync_inbound_delete,
     bj_api_sync_contract,
+    bj_api_sync_guide,
     bj_api_log,
     bj_api_sync_delivery,
     bj_api_sync_destination,
