@@ -14,6 +14,7 @@ from .bj_api_sync_delivery import commit_unless_testing
 
 CHUNK = 500  # records of a scheduled run between two commits
 PAUSE_ACTIVITY = "bj_api_sync.mail_activity_type_paused"
+FAILED_ACTIVITY = "bj_api_sync.mail_activity_type_failed"
 
 
 class BjApiSyncConfig(models.Model):
@@ -408,6 +409,44 @@ class BjApiSyncConfig(models.Model):
 
     def _close_activity(self, activity_type):
         self.sudo().exists().activity_unlink([activity_type])
+
+    def _tell_failure(self, error):
+        """Tell administrators that a delivery has failed for good, once until all are
+        mended; see :meth:`_forget_failures`."""
+        activity_type = self.env.ref(FAILED_ACTIVITY, raise_if_not_found=False)
+        if not activity_type:
+            return
+        # Writes the row, so that of two senders one is repeated and then sees what the
+        # other one has told.
+        self.env.cr.execute(
+            """UPDATE bj_api_sync_config c SET is_paused = is_paused
+               WHERE id IN %s AND NOT EXISTS (
+                   SELECT FROM mail_activity
+                   WHERE res_model = %s AND res_id = c.id AND activity_type_id = %s
+                     AND active)
+               RETURNING id""",
+            [tuple(self.ids) or (0,), self._name, activity_type.id],
+            log_exceptions=False,
+        )
+        for config in self.browse(row_id for (row_id,) in self.env.cr.fetchall()):
+            config._open_activity(
+                FAILED_ACTIVITY,
+                self.env._("Deliveries of %s have failed", config.sudo().name),
+                self.env._(
+                    "They are not sent again by themselves. Mend the cause, then press "
+                    "Send Again or Rebuild and Send in its Deliveries: %s",
+                    error,
+                ),
+            )
+
+    def _forget_failures(self):
+        """Close what :meth:`_tell_failure` has opened where no delivery is failed."""
+        failed = self.env["bj.api.sync.delivery"]._read_group(
+            [("config_id", "in", self.ids), ("state", "=", "failed")], ["config_id"]
+        )
+        (self - self.browse(config.id for (config,) in failed))._close_activity(
+            FAILED_ACTIVITY
+        )
 
     # -- preview and test --------------------------------------------------------------
 

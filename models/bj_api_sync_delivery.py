@@ -280,17 +280,22 @@ class BjApiSyncDelivery(models.Model):
                     )
                 )
             made |= outbound._enqueue(delivery.config_id, records, delivery.event)
-        self._change_idle(SQL("state = 'superseded', is_claimed = false"), ("pending",))
+        self._change_idle(
+            SQL(
+                """state = 'superseded', is_claimed = false, next_attempt_date = NULL"""
+            ),
+            ("pending", "failed"),
+        )
         return self._notify(
             self.env._("%(count)s deliveries were made anew.", count=len(made))
         )
 
     def action_cancel(self):
-        """Give up those that are not being sent at this moment."""
+        """Give up those that wait or have failed, if nobody is sending them now."""
         self._check_operator()
         count = self._change_idle(
             SQL("state = 'cancelled', is_claimed = false, next_attempt_date = NULL"),
-            ("pending",),
+            ("pending", "failed"),
         )
         return self._notify(
             self.env._("%(count)s deliveries were cancelled.", count=count)
@@ -335,8 +340,10 @@ class BjApiSyncDelivery(models.Model):
                 in_flight("bj_api_sync_delivery"),
             )
         )
+        count = self.env.cr.rowcount
         self.invalidate_recordset()
-        return self.env.cr.rowcount
+        self.sudo().config_id._forget_failures()
+        return count
 
     def _notify(self, message):
         return {
@@ -398,8 +405,12 @@ class BjApiSyncDelivery(models.Model):
             ),
             log_exceptions=False,
         )
+        ids = [row_id for (row_id,) in self.env.cr.fetchall()]
         config.invalidate_recordset(["delivery_ids"], flush=False)
-        return [row_id for (row_id,) in self.env.cr.fetchall()]
+        if failed := [vals for vals in values if vals["state"] == "failed"]:
+            config._tell_failure(failed[-1]["last_error"])
+            self.env.flush_all()  # this may be the last flush of the transaction
+        return ids
 
     @api.model
     def _update_rows(self, env, event, rows):
@@ -764,6 +775,8 @@ class BjApiSyncDelivery(models.Model):
                 if self.env.cr.rowcount < VACUUM_BATCH:
                     break
                 commit_unless_testing(self.env.cr)
+        configs = self.env["bj.api.sync.config"].with_context(active_test=False)
+        configs.search([("request_type", "=", "out")])._forget_failures()
 
 
 class BjApiLog(models.Model):

@@ -382,12 +382,15 @@ class BjApiSyncSender(models.AbstractModel):
         destinations = self.env["bj.api.sync.destination"]
         for host in sorted(outcomes):  # the same order everywhere: no deadlock
             destinations._record_outcomes(host, outcomes[host])
+        configs = self.env["bj.api.sync.config"]
+        failed = {}
         for settlement, _response in settled:
             if settlement.status_code == 410:
-                config = self.env["bj.api.sync.config"].browse(
-                    settlement.claim.config_id
-                )
-                config._pause(settlement.error)
+                configs.browse(settlement.claim.config_id)._pause(settlement.error)
+            elif settlement.state == "failed":
+                failed[settlement.claim.config_id] = settlement.error
+        for config_id in sorted(failed):
+            configs.browse(config_id)._tell_failure(failed[config_id])
 
     @api.model
     def _settle_answer(self, settlement, response):
@@ -569,9 +572,11 @@ class BjApiSyncSender(models.AbstractModel):
     def _fail_delivered(self, delivery_id, error):
         self.env.cr.execute(
             """UPDATE bj_api_sync_delivery SET state = 'failed', last_error = %s
-               WHERE id = %s AND state = 'delivered'""",
+               WHERE id = %s AND state = 'delivered' RETURNING config_id""",
             [error, delivery_id],
         )
+        for (config_id,) in self.env.cr.fetchall():
+            self.env["bj.api.sync.config"].browse(config_id)._tell_failure(error)
 
     # -- cron --------------------------------------------------------------------------
 

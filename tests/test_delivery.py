@@ -303,6 +303,39 @@ class TestSend(OutboundCase):
         self._send()
         self.assertEqual(waiting.state, "delivered")
 
+    def test_a_failed_delivery_is_told_once_until_none_is_left(self):
+        def told():
+            return config.activity_ids.filtered(
+                lambda activity: activity.activity_type_id == failed_type
+            )
+
+        failed_type = self.env.ref("bj_api_sync.mail_activity_type_failed")
+        self.receiver.on("/orders", answer(400))
+        config = self._make_config()
+        first = self._enqueue(config, self._make_partner())
+        second = self._enqueue(config, self._make_partner(ref="C2")) - first
+        third = self._enqueue(config, self._make_partner(ref="C3")) - first - second
+        self._send()
+        administrators = self.env.ref("base.group_system").users
+        self.assertEqual(told().user_id, administrators.filtered("active"))
+        self.assertEqual(len(told()), len(told().user_id), "told once")
+        self.assertIn("400", told()[0].note)
+        first.action_cancel()
+        self.assertEqual(first.state, "cancelled")
+        second.action_rebuild_and_send()
+        self.assertEqual(second.state, "superseded")
+        self.assertTrue(told(), "one is still failed")
+        third.action_send_again()
+        self.assertFalse(told())
+        self._send()
+        self.assertTrue(told(), "and has failed again")
+
+    def test_what_cannot_be_built_is_told_too(self):
+        config = self._make_config(request_script="raise UserError('no price')")
+        delivery = self._enqueue(config, self._make_partner())
+        self.assertEqual(delivery.state, "failed")
+        self.assertIn("no price", config.activity_ids[:1].note)
+
     def test_ten_failures_in_a_row_pause_the_host_until_a_probe_succeeds(self):
         self.receiver.on("/orders", answer(500))
         config = self._make_config()
