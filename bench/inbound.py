@@ -283,13 +283,12 @@ def summarize(result):
     return tables
 
 
-def show(result):
+def show(result, show_table):
     for operation, peers in summarize(result).items():
         rates = sorted({n for figures in peers.values() for n in figures["rates"]})
         heads = ["median ms", "p95 ms", "x raw", "CPU ms", "queries"]
         heads += [f"req/s c{clients}" for clients in rates] + ["MiB"]
-        print(f"\n{operation}: {OPERATIONS[operation]}")
-        print(f"{'':<12}" + "".join(f"{head:>11}" for head in heads))
+        rows = []
         for peer in sorted(peers, key=[peer.name for peer in PEERS].index):
             figures = peers[peer]
             values = [
@@ -301,7 +300,8 @@ def show(result):
                 *(shown(figures["rates"].get(clients), 0) for clients in rates),
                 shown(figures["mib"], 0),
             ]
-            print(f"{peer:<12}" + "".join(f"{value:>11}" for value in values))
+            rows.append([peer, *values])
+        show_table(f"{operation}: {OPERATIONS[operation]}", heads, rows)
 
 
 def shown(value, digits):

@@ -182,18 +182,18 @@ def wait_idle(server):
         time.sleep(0.1)
 
 
-def show(result):
-    print("\nSending one small JSON a record, calls a second (median)")
-    print(f"{'':<12}" + "".join(f"{f'{delay * 1000:.0f} ms':>11}" for delay in DELAYS))
+def show(result, show_table):
+    heads = [f"{delay * 1000:.0f} ms" for delay in DELAYS]
+    rows = []
     for way, rates in result["rates"].items():
-        values = [rates.get(delay) for delay in DELAYS]
-        texts = [f"{median(found):.0f}" if found else "-" for found in values]
-        print(
-            f"{way:<12}" + "".join(f"{text:>11}" for text in texts) + f"  {WAYS[way]}"
-        )
+        found = [rates.get(delay) for delay in DELAYS]
+        texts = [f"{median(values):.0f}" if values else "-" for values in found]
+        rows.append([way, *texts, WAYS[way]])
+    title = "outbound: one small JSON a record, calls a second by the receiver's time"
+    show_table(title, [*heads, "what it is"], rows)
     if result["enqueue"]:
         alone, both = map(median, result["enqueue"].values())
         print(
-            f"One write of 1,000 records: {alone:.2f} s, with a rule that enqueues each:"
-            f" {both:.2f} s ({both / alone:.2f} x)"
+            f"\nOne write of 1,000 records: {alone:.2f} s, with a rule that enqueues"
+            f" each: {both:.2f} s ({both / alone:.2f} x)"
         )

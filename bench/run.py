@@ -39,6 +39,7 @@ def parse_arguments():
         "--profile", metavar="OPERATION", help="profile one operation instead"
     )
     parser.add_argument("--json", metavar="FILE", help="write all numbers to it")
+    parser.add_argument("--markdown", action="store_true", help="tables for a document")
     parser.add_argument("--port", type=int, default=8150)
     parser.add_argument("--keep", action="store_true", help="keep the database")
     args = parser.parse_args()
@@ -63,24 +64,46 @@ def main():
     args = parse_arguments()
     settings = Settings()
     results = {"machine": describe_machine(), "arguments": vars(args)}
-    oca = install_oca(settings)
+    oca = install_oca(settings, find_oca(args))
     with Database(settings, oca, args.keep) as database:
         if args.profile:
             return database.profile(args.profile)
         deadline = time.monotonic() + args.minutes * 60
+        show_table = show_markdown if args.markdown else show_text
         operations = [name for name in inbound.OPERATIONS if name in args.ops]
         if operations:
             with Server(database, args.port, "--max-cron-threads=0") as server:
                 results["inbound"] = inbound.measure(
                     server, args, operations, oca, deadline
                 )
-            inbound.show(results["inbound"])
+            inbound.show(results["inbound"], show_table)
         if "outbound" in args.ops:
             results["outbound"] = outbound.measure(database, args, oca)
-            outbound.show(results["outbound"])
+            outbound.show(results["outbound"], show_table)
     if args.json:
         with open(args.json, "w") as file:
             json.dump(results, file, indent=1)
+
+
+def find_oca(args):
+    """Return the OCA servers to compare with: they make every request dearer."""
+    if args.profile:
+        return []
+    with_jobs = "outbound" in args.ops and not args.quick
+    return [*args.only, *(["queue_job"] if with_jobs else [])]
+
+
+def show_text(title, heads, rows):
+    """Print a table; the first text of a row is its name, the others are figures."""
+    print(f"\n{title}")
+    for name, *texts in [["", *heads], *rows]:
+        print(f"{name:<12}" + "".join(f"{text:>11}" for text in texts))
+
+
+def show_markdown(title, heads, rows):
+    print(f"\n**{title}**\n")
+    for texts in [["", *heads], ["---", *(["---:"] * len(heads))], *rows]:
+        print(f"| {' | '.join(texts)} |")
 
 
 def describe_machine():

@@ -51,8 +51,8 @@ class Settings:
         self.addons = Path(__file__).parent / "addons"
 
 
-def install_oca(settings):
-    """Put the OCA addons below the cache, once; return ``{name: folder}`` of those had.
+def install_oca(settings, names):
+    """Put OCA addons below the cache, once; return ``{name: folder}`` of those had.
 
     Outside of the virtual environment, so that development goes on without them.
     """
@@ -60,6 +60,8 @@ def install_oca(settings):
     root.mkdir(parents=True, exist_ok=True)
     folders = {}
     for name, (_module, addons, requirements) in OCA.items():
+        if name not in names:
+            continue
         folder = root / name
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
