@@ -3,7 +3,7 @@ import re
 from dataclasses import dataclass
 
 from odoo import SUPERUSER_ID, api, fields, models, tools
-from odoo.exceptions import AccessError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 
 from ..exceptions import ApiError
 from ..tools import mapping
@@ -358,6 +358,24 @@ class BjApiSyncConfig(models.Model):
         self._check_configuration()
         self._forget_plans()
         return result
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_unless_mapped(self):
+        lines = self.env["bj.api.sync.config.line"].sudo()
+        users = lines.search([("mapping_config_id", "in", self.ids)])
+        for line in users:
+            if line.config_id not in self:
+                raise UserError(
+                    self.env._(
+                        "%(mapping)s is the Mapping Model of %(key)s in %(config)s: "
+                        "change that line first, or archive the configuration.",
+                        mapping=line.mapping_config_id.name,
+                        key=line.api_key or line.field_path,
+                        config=line.config_id.name,
+                    )
+                )
+        # Their own lines go with them, but a restricting key does not wait for that.
+        users.unlink()
 
     def unlink(self):
         result = super().unlink()

@@ -7,6 +7,8 @@ from ..tools import convert, mapping, payload
 from ..tools.message import ApiResponse
 from .bj_api_sync_config import ROUTE
 
+MAX_LOCATION = 2000  # characters; clients and proxies refuse much longer headers
+
 
 class BjApiSyncInbound(models.AbstractModel):
     """POST and PUT: the rows of a body, and the answer that tells what became of them."""
@@ -38,8 +40,10 @@ class BjApiSyncInbound(models.AbstractModel):
                 endpoint, plan, request, for_write=True, names=names
             )
         except NotFound:
-            # An Odoo id that is not there names nothing that could be made.
-            if not endpoint.upsert or endpoint.record_id_match == "id":
+            # An Odoo id that is not there names nothing that could be made, and no text
+            # of PostgreSQL holds a NUL.
+            by_id = endpoint.record_id_match == "id"
+            if not endpoint.upsert or by_id or "\0" in request.record_key:
                 raise
             if "if-match" in request.headers:  # of a record that is not there
                 raise self._precondition_failed() from None
@@ -138,8 +142,10 @@ class BjApiSyncInbound(models.AbstractModel):
             [key] = self._read_identifier_values(plan, record, call)
             if key is None or endpoint.record_id_match == "id":
                 key = record.id
-            url = f"{request.base_url}{ROUTE}/{endpoint.endpoint}"
-            headers["Location"] = f"{url}/{quote(str(key), safe='')}"
+            name = quote(str(key), safe="")
+            if len(name) <= MAX_LOCATION:
+                url = f"{request.base_url}{ROUTE}/{endpoint.endpoint}"
+                headers["Location"] = f"{url}/{name}"
         if not any(rule.key_path == ("id",) for rule in plan.readable):
             value["id"] = record.id
         value = self._run_response_script(endpoint, call, value, record)

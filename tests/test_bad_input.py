@@ -21,7 +21,7 @@ WRONG_TYPES = {
     "name": [{"a": 1}, ["x"], True],
     "email": [{"a": 1}, [1]],
     "color": ["abc", "1.5", 1.5, {}, [], "", 2**31, "0x10", "1_000"],
-    "latitude": ["abc", {}, [], "1,5", "NaN", "inf"],
+    "latitude": ["abc", {}, [], "1,5", "NaN", "inf", 1e308],
     "company": ["perhaps", 2, -1, {}, [], 1.0],
     "kind": ["nonsense", "Contact", 1, {}, []],
     "image": ["not base64!", 5, {}, []],

@@ -670,12 +670,14 @@ class TestCompiled(ConfigCase):
         self.assertEqual(copy.param_ids.name, "q")
         self.assertFalse(copy.line_ids & config.line_ids)
 
-    def test_a_mapping_model_in_use_cannot_be_deleted(self):
+    def test_a_mapping_model_in_use_cannot_be_deleted_alone(self):
         country = self.make_config({"code": "code"}, "res.country")
-        self.make_config({"country": nested("country_id", country)})
-        with (
-            self.assertRaises(IntegrityError),
-            self.env.cr.savepoint(),
-            mute_logger("odoo.sql_db"),
-        ):
+        contact = self.make_config(
+            {"home.country": nested("country_id", country)}, name="Contacts"
+        )
+        message = f"{country.name} is the Mapping Model of home.country in Contacts"
+        with self.assertRaisesRegex(UserError, message):
             country.unlink()
+        both = country | contact
+        both.unlink()
+        self.assertFalse(both.exists())

@@ -50,6 +50,13 @@ class TestVerbs(ApiCase):
                     self._call("GET", path).json()["customer_id"], identifier
                 )
 
+    def test_an_identifier_too_long_for_a_header_is_given_no_location(self):
+        for size, is_told in ((2000, True), (70_000, False)):
+            row = {"customer_id": "x" * size, "name": "x"}
+            response = self._call("POST", json=row)
+            self.assertEqual(response.status_code, 201)
+            self.assertEqual("Location" in response.headers, is_told)
+
     def test_post_of_a_known_identifier_is_a_conflict_unless_upsert_is_on(self):
         row = {"customer_id": "T-ann", "email": "ann@example.com"}
         response = self._call("POST", json={**row, "name": "Ann"})
@@ -119,6 +126,8 @@ class TestVerbs(ApiCase):
             "PUT", "contacts/T-other", {"customer_id": "T-else", "name": "x"}
         )
         self.assertEqual(response.status_code, 409)
+        response = self._call("PUT", "contacts/T%00", {"name": "New"})
+        self.assertEqual(response.status_code, 404)
 
     def test_delete_removes_or_archives(self):
         response = self._call("DELETE", "contacts/T-ann")

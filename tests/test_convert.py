@@ -94,6 +94,7 @@ class TestToField(BaseCase):
             ("float", "12,5", 'expected a number, got "12,5"'),
             ("float", "nan", 'expected a number, got "nan"'),
             ("float", "1e999", 'expected a number, got "1e999"'),
+            ("float", -1e308, "expected a number up to 1e+200, got -1e+308"),
             ("float", math.nan, "expected a number, got NaN"),
             ("float", 10**400, "expected a number, got 1" + "0" * 39),
             ("monetary", False, "expected a number, got false"),

@@ -13,6 +13,7 @@ import re
 from datetime import date, datetime, time, timedelta
 
 MAX_INTEGER = 2**31 - 1
+MAX_FLOAT = 1e200  # Odoo divides by the rounding, which must not overflow
 MIN_INTEGER = -(2**31)
 MAX_IN_VALUES = 1000
 SHOWN_LENGTH = 40
@@ -214,6 +215,8 @@ def _float(_rule, value):
             number = math.inf
     if not math.isfinite(number):
         raise ConvertError("a number", describe(value))
+    if abs(number) > MAX_FLOAT:
+        raise ConvertError(f"a number up to {MAX_FLOAT:g}", describe(value))
     return number
 
 
