@@ -115,11 +115,26 @@ class BjApiSyncConfig(models.Model):
         self.ensure_one()
         self.check_access("write")
         self._check_is_out()
-        count = self.sudo()._run_schedule()
+        if not self.active:
+            raise UserError(
+                self.env._("%s is archived: unarchive it first.", self.display_name)
+            )
+        if self.env["bj.api.sync.delivery"]._is_neutralized():
+            raise UserError(self.env._("This database is a neutralized copy."))
+        if self.http_method_ids.name != "GET":
+            count = self.sudo()._run_schedule()
+            return self._notify(self.env._("%s records will be sent.", count))
+        delivery = self.env["bj.api.sync.outbound"].sudo()._enqueue_pull(self.sudo())
+        if delivery.state == "failed":
+            return self._notify(delivery.last_error, kind="danger", sticky=True)
+        if delivery:
+            return self._notify(self.env._("The pull has begun."))
         return self._notify(
-            self.env._("The pull has begun.")
-            if self.http_method_ids.name == "GET"
-            else self.env._("%s records will be sent.", count)
+            self.env._(
+                "The last pull is not over yet, so no other one was begun: its Deliveries "
+                "show which page it waits for."
+            ),
+            kind="warning",
         )
 
     def action_test_connection(self):
@@ -301,15 +316,14 @@ class BjApiSyncConfig(models.Model):
         A run that does not end within ``seconds`` goes on in the next call, after the
         last record it has sent; a scheduled action is called again at once.
 
-        :return: number of records
+        :return: number of records, or of pulls that were begun
         """
         self.ensure_one()
         outbound = self.env["bj.api.sync.outbound"]
         if not self.active:
             return 0
         if self.http_method_ids.name == "GET":
-            outbound._enqueue_pull(self)
-            return 0
+            return len(outbound._enqueue_pull(self))
         is_cron = bool(self.env.context.get("cron_id"))
         start = time.monotonic()
         if not self.sync_start_date:

@@ -44,6 +44,7 @@ class Row:
     error: str = ""
     page_token: str | None = None
     sync_date: datetime | None = None
+    pull_counts: dict | None = None
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
     id: int = 0  # of the row to be changed, 0 for a new one
 
@@ -65,6 +66,7 @@ class Row:
             "last_error": self.error or None,
             "page_token": self.page_token,
             "sync_date": self.sync_date,
+            "pull_counts": self.pull_counts and json.dumps(self.pull_counts),
         }
 
 
@@ -92,6 +94,12 @@ class Claim:
     company_id: int | None
     page_token: str | None = None
     sync_date: datetime | None = None
+    pull_counts: dict | None = None
+
+    @property
+    def is_list_pull(self):
+        """Whether it asks for a page of a list, and not for certain records."""
+        return self.method == "GET" and not self.res_ids
 
     @property
     def body(self):
@@ -201,6 +209,8 @@ class BjApiSyncDelivery(models.Model):
     company_id = fields.Many2one("res.company", readonly=True, ondelete="set null")
     page_token = fields.Char(readonly=True, help="Which page of a pull this asks for.")
     sync_date = fields.Datetime(readonly=True, help="When the pull began.")
+    # Of the pages before this one, see `_write_pulled`.
+    pull_counts = fields.Json(readonly=True)
 
     def init(self):
         # Two columns that the ORM need not know. `record_ids` are the records of a batch
@@ -252,7 +262,8 @@ class BjApiSyncDelivery(models.Model):
         count = self._change_idle(
             SQL(
                 """state = 'pending', next_attempt_date = %s, is_claimed = false,
-                   attempts_before = attempt_count, delivered_date = NULL""",
+                   attempts_before = attempt_count, delivered_date = NULL,
+                   last_status_code = NULL, last_error = NULL""",
                 NOW,
             ),
             ("pending", "delivered", "failed", "cancelled", "superseded"),

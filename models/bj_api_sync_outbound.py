@@ -549,6 +549,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             company_id=self.env.company.id,
             page_token=row.page_token,
             sync_date=row.sync_date,
+            pull_counts=row.pull_counts,
         )
 
     # -- one attempt -------------------------------------------------------------------

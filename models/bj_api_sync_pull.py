@@ -1,3 +1,4 @@
+import hashlib
 import json
 import logging
 import re
@@ -9,7 +10,7 @@ from ..exceptions import ApiError
 from ..tools import mapping, payload
 from ..tools.message import Call
 from .bj_api_sync_delivery import Row
-from .bj_api_sync_outbound import get_destination
+from .bj_api_sync_outbound import describe, get_destination
 
 _logger = logging.getLogger("bj.api.pull")
 
@@ -32,6 +33,8 @@ CURSORS = (
 )
 CURSOR_HOLDERS = ("", "pagination", "paging", "meta", "page_info", "pageInfo", "links")
 MAX_REPORTED = 20  # failed items that a log row names
+NO_COUNTS = {"pages": 0, "created": 0, "updated": 0, "unchanged": 0, "errors": 0}
+COUNTED = {"error": "errors"}  # where the name of a status is another one
 EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -43,7 +46,10 @@ class BjApiSyncOutbound(models.AbstractModel):
 
     @api.model
     def _enqueue_pull(self, config, records=None):
-        """Have the other side asked for its list, or for each of these records."""
+        """Have the other side asked for its list, or for each of these records.
+
+        :return: the deliveries, none for a list while its last pull is not over
+        """
         self = self.sudo()
         deliveries = self.env["bj.api.sync.delivery"]
         config = config.with_env(self.env)
@@ -52,15 +58,34 @@ class BjApiSyncOutbound(models.AbstractModel):
             rows = self._build_rows(config, records)
         elif deliveries._has_open_pull(config):
             _logger.info("Configuration %s: the last pull is not over yet", config.id)
-            return
+            return deliveries
         else:
-            rows = [self._build_pull_row(config)]
-        deliveries._insert_rows(config, self.env, "pull", rows)
+            rows = [self._build_first_page(config)]
+        ids = deliveries._insert_rows(config, self.env, "pull", rows)
         self._wake_senders()
+        return deliveries.browse(ids)
+
+    @api.model
+    def _build_first_page(self, config):
+        """Return the row that begins a pull; what a script does wrong is put down in it."""
+        try:
+            with self.env.cr.savepoint():
+                return self._build_pull_row(config)
+        except (ApiError, UserError, ValueError) as error:
+            return Row(
+                "GET", config.url, get_destination(config.url), error=describe(error)
+            )
 
     @api.model
     def _build_pull_row(
-        self, config, record=None, data=None, *, token=None, sync_date=None
+        self,
+        config,
+        record=None,
+        data=None,
+        *,
+        token=None,
+        sync_date=None,
+        counts=None,
     ):
         """Return the row that asks for one page.
 
@@ -69,6 +94,7 @@ class BjApiSyncOutbound(models.AbstractModel):
 
         :param dict data: payload of ``record``, for placeholders
         :param str token: offset, page number, cursor or URL of the page
+        :param dict counts: of the pages before, see :meth:`_write_pulled`
         """
         params = self._get_params(config)
         style = config.pagination_style
@@ -109,34 +135,108 @@ class BjApiSyncOutbound(models.AbstractModel):
             res_id=record.id if record else None,
             page_token=token,
             sync_date=sync_date or fields.Datetime.now(),
+            pull_counts=counts,
         )
 
     @api.model
     def _write_pulled(self, claim, config, response):
-        """Write the items of a page, and return the row of the next one or ``None``."""
+        """Write the items of a page, and return the row of the next one or ``None``.
+
+        The counts of all pages so far go along with that row; the log gets them once
+        there is no next one.
+        """
         if response.truncated:
             raise UserError(
                 self.env._("The answer is larger than 10 MiB: lower the Page Size.")
             )
         plan = self.env["bj.api.sync.config"]._get_plan(config.id)
-        style = config.pagination_style
-        if not plan.writable and not style:
-            return None  # nothing but a script is interested
-        try:
-            answer = payload.loads(response.body)
-        except ApiError as error:
-            raise UserError(
-                self.env._("The answer is not JSON: %s", error.description)
-            ) from error
-        items = self._get_items(config, answer)
-        if plan.writable and items:
-            self._write_items(claim, config, plan, items)
-        token = self._get_next_token(config, claim, answer, response, len(items))
-        if token and not claim.res_ids:
-            return self._build_pull_row(config, token=token, sync_date=claim.sync_date)
-        if claim.sync_date and not claim.res_ids:
+        counts = {**NO_COUNTS, **(claim.pull_counts or {})}
+        counts["pages"] += 1
+        token = None
+        if plan.writable or config.pagination_style:  # else a script is interested
+            try:
+                answer = payload.loads(response.body)
+            except ApiError as error:
+                raise UserError(
+                    self.env._("The answer is not JSON: %s", error.description)
+                ) from error
+            items = self._get_items(config, answer)
+            self._check_is_another_page(counts, items)
+            if plan.writable and items:
+                for result in self._write_items(claim, config, plan, items):
+                    counts[COUNTED.get(result.status, result.status)] += 1
+            token = self._get_next_token(config, claim, answer, response, len(items))
+        if not claim.is_list_pull:
+            return None
+        if token:
+            return self._build_pull_row(
+                config, token=token, sync_date=claim.sync_date, counts=counts
+            )
+        if claim.sync_date:
             config._update_quietly(last_sync_date=claim.sync_date)
+        self._log_pull_end(claim, counts)
         return None
+
+    @api.model
+    def _check_is_another_page(self, counts, items):
+        """End a pull that gets the same page again: it would never end by itself."""
+        text = json.dumps(items, sort_keys=True, default=str)
+        before = counts.get("digest")
+        counts["digest"] = hashlib.sha256(text.encode()).hexdigest()
+        if items and before == counts["digest"]:
+            raise UserError(
+                self.env._(
+                    "Page %(page)s is the same as the one before, so the other side does "
+                    "not know the parameters that ask for a page. Check Pagination Style "
+                    "and Parameters.",
+                    page=counts["pages"],
+                )
+            )
+
+    @api.model
+    def _log_pull_end(self, claim, counts=None, error=""):
+        """Write the one log row that tells how a pull of a list went as a whole.
+
+        :param dict counts: without it, those of the pages before the claimed one
+        :param str error: why it ended before the last page
+        """
+        config = self.env["bj.api.sync.config"].sudo().browse(claim.config_id).exists()
+        if not claim.is_list_pull or not config:
+            return
+        counts = counts or claim.pull_counts or NO_COUNTS
+        counts = {name: counts[name] for name in NO_COUNTS}
+        if error:
+            error = self.env._(
+                "The pull ended after %(pages)s complete pages: %(error)s",
+                pages=counts["pages"],
+                error=error,
+            )
+        elif counts["errors"]:
+            error = self.env._(
+                "%s items could not be written, the rows of their pages say why.",
+                counts["errors"],
+            )
+        now = fields.Datetime.now()
+        self.env["bj.api.log"]._record(
+            config.log_level,
+            {
+                "name": self.env._("Pull: %s", config.name),
+                "config_id": config.id,
+                "company_id": claim.company_id,
+                "direction": "out",
+                "status": "error" if error else "success",
+                "method": "GET",
+                "url": claim.url,
+                "model": config.model_name,
+                "record_count": sum(counts.values()) - counts["pages"],
+                "error_message": error,
+                "duration": (now - (claim.sync_date or now)).total_seconds(),
+                "user_id": claim.user_id,
+                "delivery_id": claim.id,
+                "action": "pull",
+                "details": json.dumps(counts),
+            },
+        )
 
     @api.model
     def _get_items(self, config, answer):
@@ -158,13 +258,20 @@ class BjApiSyncOutbound(models.AbstractModel):
 
     @api.model
     def _write_items(self, claim, config, plan, items):
-        """Write items through the lines; those that fail do not keep back the others."""
-        results = self.env["bj.api.sync.writer"]._write_rows(
-            plan, items, Call(config.id, "out", "GET"), operation="upsert", partial=True
-        )
+        """Write items through the lines; those that fail do not keep back the others.
+
+        :return: the result of each
+        """
+        call = Call(config.id, "out", "GET")
+        writer = self.env["bj.api.sync.writer"]
+        asked_for = self.env[claim.model].browse(claim.res_ids).exists()
+        if len(asked_for) == len(items) == 1:
+            # Known by the question, whatever identifier the answer has.
+            return writer._write_rows(plan, items, call, targets=[asked_for])
+        results = writer._write_rows(plan, items, call, operation="pull", partial=True)
         failed = [result for result in results if result.status == "error"]
         if not failed:
-            return
+            return results
         _logger.warning(
             "Configuration %s: %s of %s items could not be written",
             config.id,
@@ -193,6 +300,7 @@ class BjApiSyncOutbound(models.AbstractModel):
                 "line_id": failed[0].line_id,
             },
         )
+        return results
 
     @api.model
     def _get_next_token(self, config, claim, answer, response, count):

@@ -373,7 +373,10 @@ class BjApiSyncSender(models.AbstractModel):
         deliveries._release(released)
         if not settled:
             return
-        deliveries._settle([settlement for settlement, _response in settled])
+        changed = deliveries._settle([settlement for settlement, _response in settled])
+        for settlement, _response in settled:
+            if settlement.state == "failed" and settlement.claim.id in changed:
+                outbound._log_pull_end(settlement.claim, error=settlement.error)
         outcomes = {}
         for settlement, response in settled:
             outcomes.setdefault(settlement.claim.destination, []).append(
@@ -511,7 +514,7 @@ class BjApiSyncSender(models.AbstractModel):
             except Exception as raised:
                 error = describe(raised)
                 _logger.warning("Delivery %s: %s", claim.id, error, exc_info=True)
-                settle(self._fail_delivered, claim.id, error)
+                settle(self._fail_delivered, claim, error)
         if settlement.state == "pending":
             outbound._wake_senders()
             if is_apart:
@@ -569,14 +572,15 @@ class BjApiSyncSender(models.AbstractModel):
         return outbound._make_claim(config, row, event, row_id), is_apart
 
     @api.model
-    def _fail_delivered(self, delivery_id, error):
+    def _fail_delivered(self, claim, error):
         self.env.cr.execute(
             """UPDATE bj_api_sync_delivery SET state = 'failed', last_error = %s
                WHERE id = %s AND state = 'delivered' RETURNING config_id""",
-            [error, delivery_id],
+            [error, claim.id],
         )
         for (config_id,) in self.env.cr.fetchall():
             self.env["bj.api.sync.config"].browse(config_id)._tell_failure(error)
+            self.env["bj.api.sync.outbound"]._log_pull_end(claim, error=error)
 
     # -- cron --------------------------------------------------------------------------
 

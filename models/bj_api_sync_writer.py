@@ -85,7 +85,8 @@ class BjApiSyncWriter(models.AbstractModel):
 
         :param list rows: parsed payloads, one ``dict`` per record
         :param str operation: ``create`` (an existing identifier is a conflict),
-            ``update`` (a missing one is not found) or ``upsert``
+            ``update`` (a missing one is not found), ``upsert``, or ``pull``: ``upsert``
+            of rows that have to name their record
         :param bool partial: keep the rows that work when others do not
         :param bool bulk: answer as for many rows, as an array of one row asks for; by
             default when there are several
@@ -263,6 +264,12 @@ class BjApiSyncWriter(models.AbstractModel):
             errors.add(node, rule, message, code=409)
         elif record and not is_outside:
             node.record = record
+        elif operation == "pull" and rule and not has_identifier(node):
+            if not node.has_error:
+                message = self.env._(
+                    "does not say which record it is, so each pull would create it anew."
+                )
+                errors.add(node, rule, message)
         elif operation == "update":
             node.may_create = False
             if node.has_error:

@@ -515,6 +515,10 @@ class TestButtons(OutboundCase):
         self.assertEqual(delivery.state, "failed")
         partner.name = "changed since"
         delivery.action_send_again()
+        self.assertRecordValues(
+            delivery,
+            [{"state": "pending", "last_error": False, "last_status_code": 0}],
+        )
         self._send()
         self.assertRecordValues(delivery, [{"state": "delivered", "attempt_count": 2}])
         first, second = self.receiver.requests

@@ -357,6 +357,93 @@ class TestPull(OutboundCase):
         self.assertEqual(before, after)
         self.assertEqual(after[0].name, "renamed")
 
+    def _get_reports(self, config):
+        """Return the log rows about pulls as a whole."""
+        domain = [("config_id", "=", config.id), ("details", "!=", False)]
+        return self.env["bj.api.log"].search(domain, order="id")
+
+    def test_one_log_row_tells_how_a_pull_went_as_a_whole(self):
+        self.env["res.partner"].create(self.items[1])  # as it comes
+        self._make_partner(ref="Q2", name="Old")
+        bad = {"ref": "Q9", "name": ["no", "text"]}
+        pages = [self.items[:2], [self.items[2], bad], self.items[3:4]]
+        self.receiver.on("/items", *map(as_json, pages))
+        config = self._make_pull(pagination_style="offset")
+        with mute_logger("bj.api.pull"):
+            self._pull(config)
+        report = self._get_reports(config)
+        self.assertEqual(
+            json.loads(report.details),
+            {"pages": 3, "created": 2, "updated": 1, "unchanged": 1, "errors": 1},
+        )
+        self.assertRecordValues(
+            report,
+            [{"status": "error", "action": "pull", "record_count": 5,
+              "direction": "out", "model": "res.partner"}],
+        )  # fmt: skip
+        self.assertIn("1 items could not be written", report.error_message)
+        self.receiver.on("/items", as_json(self.items[:1]))
+        self._pull(config)
+        again = self._get_reports(config) - report
+        self.assertRecordValues(
+            again, [{"status": "success", "record_count": 1, "error_message": False}]
+        )
+
+    def test_a_pull_that_ends_early_says_how_far_it_came(self):
+        for is_now in (False, True):
+            with self.subTest(is_now=is_now):
+                self.receiver.on("/items", as_json(self.items[:2]), answer(404))
+                config = self._make_pull(pagination_style="offset")
+                if is_now:
+                    self.assertFalse(config._make_outbound_http_request())
+                else:
+                    self._pull(config)
+                report = self._get_reports(config)
+                self.assertEqual(report.status, "error")
+                self.assertRegex(
+                    report.error_message, "ended after 1 complete pages: HTTP 404"
+                )
+                self.assertEqual(json.loads(report.details)["pages"], 1)
+                self.assertFalse(config.last_sync_date, "the next pull begins anew")
+
+    def test_a_pull_for_a_script_alone_ends_and_keeps_its_date(self):
+        self.receiver.on("/items", as_json({"anything": 1}))
+        config = self._make_pull(lines={}, response_script="log('seen')")
+        self._pull(config)
+        self.assertEqual(json.loads(self._get_reports(config).details)["pages"], 1)
+        self.assertTrue(config.last_sync_date)
+
+    def test_a_side_that_knows_no_pages_does_not_keep_a_pull_going(self):
+        self.receiver.on("/items", as_json({"at": 1, "items": self.items[:2]}),
+                         as_json({"at": 2, "items": self.items[:2]}))  # fmt: skip
+        config = self._make_pull(pagination_style="offset")
+        with mute_logger("bj.api.sender"):
+            self._pull(config)
+        self.assertEqual(len(self.receiver.requests), 2)
+        self.assertIn("same as the one before", self._get_reports(config).error_message)
+
+    def test_pull_now_says_whether_it_has_begun(self):
+        def pull_now():
+            params = config.action_run_now()["params"]
+            return params["type"], params["message"]
+
+        self.receiver.on("/items", as_json([]))
+        config = self._make_pull()
+        self.assertEqual(pull_now(), ("success", "The pull has begun."))
+        kind, message = pull_now()
+        self.assertEqual(kind, "warning")
+        self.assertIn("not over yet", message)
+        self.assertEqual(len(self._get_deliveries(config)), 1)
+        config.request_script = "params['x'] = 1 / 0"
+        self._send()
+        kind, message = pull_now()
+        self.assertEqual(kind, "danger")
+        self.assertIn("division by zero", message)
+        self.assertEqual(self._get_deliveries(config)[1].state, "failed")
+        config.active = False
+        with self.assertRaisesRegex(UserError, "archived"):
+            config.action_run_now()
+
     def test_one_bad_item_does_not_keep_back_the_others(self):
         bad = {"ref": "Q9", "name": ["no", "text"]}
         self.receiver.on("/items", as_json([self.items[0], bad, self.items[1]]))
@@ -365,9 +452,22 @@ class TestPull(OutboundCase):
             partners = self._pull(config)
         self.assertEqual(partners.mapped("ref"), ["Q0", "Q1"])
         errors = self.env["bj.api.log"].search(
-            [("config_id", "=", config.id), ("status", "=", "error")]
+            [
+                ("config_id", "=", config.id),
+                ("status", "=", "error"),
+                ("details", "=", False),
+            ]
         )
         self.assertIn("[1]", errors.error_message)
+
+    def test_an_item_that_does_not_name_its_record_is_not_created_by_each_pull(self):
+        self.receiver.on("/items", as_json([{"name": "Who?"}, self.items[0]]))
+        config = self._make_pull()
+        with mute_logger("bj.api.pull"):
+            self._pull(config)
+        self.assertFalse(self.env["res.partner"].search([("name", "=", "Who?")]))
+        counts = json.loads(self._get_reports(config).details)
+        self.assertEqual((counts["created"], counts["errors"]), (1, 1))
 
     def test_credentials_do_not_follow_a_link_to_another_host(self):
         link = f'<http://localhost:{self.receiver.port}/items?p=2>; rel="next"'
@@ -396,6 +496,13 @@ class TestPull(OutboundCase):
         self._commit()
         self._send()
         self.assertEqual(partner.name, "From there")
+        self.receiver.on("/items/Q0", as_json({"email": "new@example.com"}))
+        self._trigger(config, partner)
+        self._commit()
+        self._send()
+        self.assertEqual(
+            partner.email, "new@example.com", "known without its identifier"
+        )
 
 
 @tagged("post_install", "-at_install")
