@@ -470,6 +470,33 @@ class TestSecrets(ConfigCase):
         self.assertFalse(config.auth_password)
         self.assertEqual(config._get_secret("bearer_token"), "")
 
+    def test_a_manager_sets_and_changes_every_secret(self):
+        # As on the form: the superuser of other tests passes every check of access.
+        configs = self.configs.with_user(self.manager)
+        for made in (self.make_endpoint(user_id=self.manager.id), self.make_out()):
+            config = configs.browse(made.id)
+            header = {"name": "X-Key", "value": SECRET, "is_secret": True}
+            secrets = dict.fromkeys(
+                ("auth_password", "bearer_token", "signing_secret"), SECRET
+            )
+            config.write({**secrets, "header_ids": [Command.create(header)]})
+            for vals in ({"value": "other"}, {"is_secret": False}, {"value": "clear"}):
+                config.header_ids = [Command.update(config.header_ids.id, vals)]
+            config.write({"auth_type": "basic", "auth_login": "me"})
+            self.assertEqual(config.auth_password, MASK)
+            self.assertEqual(config.header_ids.value, "clear")
+            config.header_ids = [Command.create(header)]
+            if config.request_type == "out":
+                self.assertEqual(config._get_secret("signing_secret"), SECRET)
+                config.with_user(self.manager).action_rotate_secrets()
+                config.request_type = "in"
+            else:
+                self.assertTrue(config.header_ids[-1]._matches(SECRET))
+                post = config.http_method_ids[0].ids
+                vals = {"request_type": "out", "http_method_ids": [Command.set(post)]}
+                config.write({**vals, "url": "http://localhost/"})
+            self.assertFalse(config.auth_password)
+
     def test_a_change_of_direction_drops_the_secrets(self):
         config = self.make_sealed_out()
         config.write({"request_type": "in"})
