@@ -2,11 +2,11 @@ import dataclasses
 
 from odoo import api, models
 
-from ..exceptions import BadRequest, Conflict, PayloadError
+from ..exceptions import BadRequest, Conflict
 from ..tools import convert, mapping, query
 from ..tools.message import ApiResponse, RowResult
 from .bj_api_sync_inbound import is_id
-from .bj_api_sync_writer import ROW_FAILURES, describe_error, refused_result
+from .bj_api_sync_writer import ROW_FAILURES, describe_error, refusal, refused_result
 
 
 class BjApiSyncInbound(models.AbstractModel):
@@ -62,7 +62,10 @@ class BjApiSyncInbound(models.AbstractModel):
             self._delete_wave(endpoint, found, results)
         failed = [results[index] for index in sorted(results)]
         if failed and not flags.partial:
-            raise PayloadError([error for result in failed for error in result.errors])
+            # What is wrong with all of them is the status, as with one in the path.
+            codes = {result.code for result in failed}
+            code = codes.pop() if len(codes) == 1 else 400
+            raise refusal(code, [error for row in failed for error in row.errors])
         action = "archive" if endpoint.delete_mode == "archive" else "delete"
         deleted = {i: rid for i, rid in found.items() if i not in results}
         if flags.partial:

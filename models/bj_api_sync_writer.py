@@ -14,6 +14,7 @@ from ..exceptions import (
     CONFLICT_CODES,
     ApiError,
     Conflict,
+    Forbidden,
     NotFound,
     PayloadError,
 )
@@ -440,10 +441,12 @@ def refused_result(index, found):
 
 def raise_refused(found):
     """Raise what is wrong with the only row of a call: ``[(status, error)]``."""
-    code, first = found[0]
-    errors = [error for _code, error in found]
-    family = {404: NotFound, 409: Conflict}.get(code)
-    if family:
-        details = {name: first[name] for name in ("key", "line_id") if name in first}
-        raise family(first["message"], details={**details, "errors": errors})
-    raise PayloadError(errors)
+    code, _first = found[0]
+    raise refusal(code, [error for _code, error in found])
+
+
+def refusal(code, errors):
+    """Return the exception of a status for errors of rows."""
+    error = PayloadError(errors)
+    family = {403: Forbidden, 404: NotFound, 409: Conflict}.get(code)
+    return family(error.description, details=error.details) if family else error
