@@ -51,6 +51,14 @@ class IrActionsServer(models.Model):
             else:
                 action.bj_api_trigger = self.env._("Called by other actions")
 
+    @api.depends("bj_api_config_id.name")
+    def _compute_name(self):
+        super()._compute_name()
+        for action in self:  # actions of rules are named by what they do
+            config = action.bj_api_config_id.sudo()
+            if action.state == "bj_api_sync" and action.base_automation_id and config:
+                action.name = self.env._("Send: %s", config.name)
+
     @api.constrains("state", "bj_api_config_id", "model_id", "base_automation_id")
     def _check_bj_api_config(self):
         for action in self.filtered(lambda action: action.state == "bj_api_sync"):

@@ -38,3 +38,11 @@ class TestTours(ConfigMixin, HttpCase):
         config = self.env["bj.api.sync.config"].search([("name", "=", "Sent by tour")])
         self.assertEqual(config.server_action_ids.base_automation_id.name, config.name)
         self.assertEqual(config.delivery_ids.state, "pending")
+        icon = ".o_automation_actions i.fa-exchange[title='Send with BJ API']"
+        self.browser_js(
+            "/odoo/automations",
+            f"""setInterval(() => {{
+                if (document.querySelector("{icon}")) console.log("test successful");
+            }}, 100)""",
+            login="admin",
+        )

@@ -293,3 +293,37 @@ class TestServerActionForm(TransactionCase):
         self.assertTrue(form._get_modifier("bj_api_config_id", "required"))
         form.state = "code"
         self.assertTrue(form._get_modifier("bj_api_config_id", "invisible"))
+
+    def test_a_scheduled_action_is_made_by_hand(self):
+        config = self._make_config()
+        form = Form(self.env["ir.cron"], view="base.ir_cron_view_form")
+        form.name = "Every night"
+        form.model_id = config.model_id
+        self.assertFalse(form._get_modifier("state", "invisible"))
+        form.state = "bj_api_sync"
+        form.bj_api_config_id = config
+        cron = form.save()
+        self.assertEqual(cron.ir_actions_server_id.bj_api_config_id, config)
+        (button,) = form._view["tree"].xpath("//button[@name='method_direct_trigger']")
+        self.assertIn("bj_api_sync", button.get("invisible"))
+
+    def test_actions_of_a_rule_say_which_configuration_they_use(self):
+        config = self._make_config()
+        rule = self.env["base.automation"].browse(config.action_create_rule()["res_id"])
+        self.assertEqual(rule.action_server_ids.name, "Send: Customers to the shop")
+        config.name = "Customers to the CRM"
+        self.assertEqual(rule.action_server_ids.name, "Send: Customers to the CRM")
+
+    def _make_config(self):
+        return self.env["bj.api.sync.config"].create(
+            {
+                "name": "Customers to the shop",
+                "request_type": "out",
+                "model_id": self.env["ir.model"]._get_id("res.partner"),
+                "http_method_ids": [
+                    (6, 0, self.env.ref("bj_api_sync.bj_http_method_post").ids)
+                ],
+                "auth_type": "none",
+                "url": "https://shop.example.com/customers",
+            }
+        )

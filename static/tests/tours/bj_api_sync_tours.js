@@ -189,7 +189,8 @@ tours.add("bj_api_sync_out_tour", {
         { trigger: ".o_breadcrumb:contains(Sent by tour)" },
         {
             content: "The rule is open; save a contact",
-            trigger: "div[name=action_server_ids]",
+            trigger:
+                "div[name=action_server_ids] .o_kanban_record:contains(Send: Sent by tour) i.fa-exchange",
             run: () =>
                 rpc("/web/dataset/call_kw", {
                     model: "res.partner",
