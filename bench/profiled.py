@@ -2,7 +2,7 @@
 
 Requests go straight into Odoo's WSGI application, in one process and one thread, so that
 a profile has everything but the sockets. CPU times and their ratio come first, measured
-without the profiler.
+without the profiler, then the SQL statements of one request, then the profiles.
 """
 
 import cProfile
@@ -16,8 +16,11 @@ import time
 import odoo.http
 from odoo.addons.bj_bench.facts import TOKEN
 from odoo.addons.bj_bench.hooks import KEYS
+from odoo.sql_db import Cursor
+from odoo.tools import SQL
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+STATEMENT_LENGTH = 150
 env = globals()["env"]
 numbers = itertools.count(int(time.time()))
 partners = env["res.partner"].search([("ref", "like", "K%")], order="id")
@@ -116,6 +119,31 @@ def cpu_ms(request, count):
     return (time.process_time() - start) / count * 1000
 
 
+def show_statements(title, request):
+    """Print what one request asks the database, the start of each statement."""
+    execute = Cursor.execute
+    seen = []
+
+    def note(cursor, query, *args, **options):
+        start = time.perf_counter()
+        try:
+            return execute(cursor, query, *args, **options)
+        finally:
+            text = " ".join(
+                query.code.split() if isinstance(query, SQL) else query.split()
+            )
+            seen.append((time.perf_counter() - start, text))
+
+    Cursor.execute = note
+    try:
+        request()
+    finally:
+        Cursor.execute = execute
+    print(f"\n{title}, {len(seen)} statements of one request")
+    for seconds, text in seen:
+        print(f"{seconds * 1000:8.2f} ms  {text[:STATEMENT_LENGTH]}")
+
+
 def profile(title, request, count):
     profiler = cProfile.Profile()
     profiler.enable()
@@ -138,6 +166,8 @@ def main():
     ratio = statistics.median(mine / theirs for mine, theirs in pairs)
     mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(f"{operation}: {mine:.1f} ms CPU, raw {theirs:.1f}, {ratio:.2f} x")
+    show_statements("ours", ours)
+    show_statements("raw", raw)
     profile("ours", ours, count)
     profile("raw", raw, count)
 
