@@ -13,6 +13,7 @@ import time
 
 import inbound
 import outbound
+import targets
 from peers import PEERS
 from server import Database, Server, Settings, install_oca
 
@@ -80,6 +81,7 @@ def main():
         if "outbound" in args.ops:
             results["outbound"] = outbound.measure(database, args, oca)
             outbound.show(results["outbound"], show_table)
+    targets.show(results, show_table)
     if args.json:
         with open(args.json, "w") as file:
             json.dump(results, file, indent=1)
@@ -96,8 +98,9 @@ def find_oca(args):
 def show_text(title, heads, rows):
     """Print a table; the first text of a row is its name, the others are figures."""
     print(f"\n{title}")
+    width = max(12, *(len(row[0]) + 1 for row in rows))
     for name, *texts in [["", *heads], *rows]:
-        print(f"{name:<12}" + "".join(f"{text:>11}" for text in texts))
+        print(f"{name:<{width}}" + "".join(f"{text:>11}" for text in texts))
 
 
 def show_markdown(title, heads, rows):
