@@ -137,7 +137,8 @@ class BjApiLog(models.Model):
         if not vals_list:
             return []
         now = fields.Datetime.now()
-        common = {"timestamp": now, "create_date": now, "create_uid": SUPERUSER_ID}
+        # Nobody is its creator: PostgreSQL would look up that user for every row.
+        common = {"timestamp": now, "create_date": now}
         names = list(dict.fromkeys(name for vals in vals_list for name in vals))
         rows = []
         for vals in vals_list:

@@ -28,7 +28,10 @@ SCRIPTS = ("request_script", "response_script")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What serving a call needs of an In configuration, read once per registry."""
+    """What serving a call needs of an In configuration, read once per registry.
+
+    Of its user and company too: a change of these drops Odoo's caches as well.
+    """
 
     config_id: int
     name: str
@@ -38,7 +41,11 @@ class Endpoint:
     auth_type: str
     auth_login: str
     user_id: int
+    is_user_usable: bool
+    lang: str
+    tz: str
     company_id: int
+    company_facts: tuple[tuple[str, object], ...]
     response_format: str
     is_paginated: bool
     limit: int
@@ -734,6 +741,8 @@ class BjApiSyncConfig(models.Model):
 
     def _compile_endpoint(self):
         self.ensure_one()
+        user = self.user_id
+        company = self.company_id or user.company_id
         return Endpoint(
             config_id=self.id,
             name=self.name,
@@ -742,8 +751,13 @@ class BjApiSyncConfig(models.Model):
             methods=tuple(self.http_method_ids.mapped("name")),
             auth_type=self.auth_type,
             auth_login=self.auth_login or "",
-            user_id=self.user_id.id,
-            company_id=self.company_id.id or self.user_id.company_id.id,
+            user_id=user.id,
+            # The public user, who serves endpoints without authentication, is archived.
+            is_user_usable=bool(user) and (user.active or user._is_public()),
+            lang=user.lang,
+            tz=user.tz,
+            company_id=company.id,
+            company_facts=tuple((n, company[n]) for n in ("active", "parent_path")),
             response_format=self.response_format,
             is_paginated=self.is_paginated,
             limit=self.page_size if self.is_paginated else self.limit,

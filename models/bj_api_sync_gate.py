@@ -1,6 +1,6 @@
 import ipaddress
 
-from odoo import api, fields, models, tools
+from odoo import api, fields, models
 
 from ..exceptions import Forbidden, RateLimited, Unauthorized
 from ..tools import credential
@@ -198,43 +198,30 @@ class BjApiSyncGate(models.AbstractModel):
     @api.model
     def _get_user_context(self, endpoint, request):
         """Return the context that the call runs in: company, language, time zone."""
-        is_usable, lang, tz = self._get_user_facts(endpoint.user_id)
-        if not is_usable:
+        if not endpoint.is_user_usable:
             raise Forbidden(
                 self.env._("The user that this endpoint runs as is archived.")
             )
+        lang = endpoint.lang
         wished = request.headers.get("accept-language")
         if wished:
             installed = [code for code, _name in self.env["res.lang"].get_installed()]
             lang = pick_language(wished, installed) or lang
         return {
             "lang": lang,
-            "tz": tz,
+            "tz": endpoint.tz,
             "allowed_company_ids": [endpoint.company_id],
         }
 
     @api.model
-    def _spare_company(self, company_id):
+    def _spare_company(self, endpoint):
         """Let the record rules of multi-company models not read the whole company.
 
-        They only need its place in the hierarchy, which Odoo allows nobody to change.
+        They only need whether it is active and its place in the hierarchy.
         """
-        company = self.env["res.company"].browse(company_id)
-        path = self._get_company_path(company_id)
-        self.env.cache.insert_missing(company, company._fields["parent_path"], [path])
-
-    @api.model
-    @tools.ormcache("company_id")
-    def _get_company_path(self, company_id):
-        return self.env["res.company"].sudo().browse(company_id).parent_path
-
-    @api.model
-    @tools.ormcache("user_id")
-    def _get_user_facts(self, user_id):
-        """Return ``(may be used, lang, tz)``; a change of the user drops the cache."""
-        user = self.env["res.users"].sudo().browse(user_id)
-        # The public user, who serves endpoints without authentication, is archived.
-        return user.active or user._is_public(), user.lang, user.tz
+        company = self.env["res.company"].browse(endpoint.company_id)
+        for name, value in endpoint.company_facts:
+            self.env.cache.insert_missing(company, company._fields[name], [value])
 
 
 def failure_counter(remote_addr):

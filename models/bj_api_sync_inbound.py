@@ -1,6 +1,6 @@
 import dataclasses
 
-from odoo import api, models
+from odoo import api, models, tools
 from odoo.tools import SQL
 
 from ..exceptions import (
@@ -359,11 +359,12 @@ class BjApiSyncInbound(models.AbstractModel):
         )
 
     @api.model
+    @tools.ormcache("self.env.uid", "model")
     def _get_prefetched(self, model):
         """Return the fields that the ORM reads of a record as soon as it needs one."""
         return [
             name
-            for name, field in model._fields.items()
+            for name, field in self.env[model]._fields.items()
             if field.prefetch is True and field.is_accessible(self.env)
         ]
 

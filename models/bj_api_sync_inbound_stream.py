@@ -50,7 +50,7 @@ class BjApiSyncInbound(models.AbstractModel):
         """
         with self.env.registry.cursor(readonly=self.env.cr.readonly) as cr:
             inbound = self.with_env(self.env(cr=cr))
-            inbound.env["bj.api.sync.gate"]._spare_company(endpoint.company_id)
+            inbound.env["bj.api.sync.gate"]._spare_company(endpoint)
             yield from inbound._read_chunks(endpoint, plan, call, request, listing)
 
     @api.model

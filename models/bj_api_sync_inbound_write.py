@@ -35,7 +35,7 @@ class BjApiSyncInbound(models.AbstractModel):
             )
         writer = self.env["bj.api.sync.writer"]
         try:
-            names = self._get_prefetched(self.env[plan.model])
+            names = self._get_prefetched(plan.model)
             record = self._find_record(
                 endpoint, plan, request, for_write=True, names=names
             )

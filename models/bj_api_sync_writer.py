@@ -314,6 +314,8 @@ class BjApiSyncWriter(models.AbstractModel):
 
     @api.model
     def _save(self, nodes):
+        # A user that only lends his rights to a sync follows nothing that it makes.
+        self = self.with_context(mail_create_nosubscribe=True)
         for layer in layers(nodes):
             for _plan, group in by_plan(layer):
                 new = [node for node in group if not node.record]

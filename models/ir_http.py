@@ -52,7 +52,7 @@ class IrHttp(models.AbstractModel):
         if head.method != "OPTIONS":  # a preflight carries no credentials
             dispatcher.authenticate(gate._authenticate(endpoint, head))
         context = gate._get_user_context(endpoint, head)
-        gate._spare_company(endpoint.company_id)
+        gate._spare_company(endpoint)
         request.update_env(user=endpoint.user_id, context=context, su=False)
 
     @classmethod

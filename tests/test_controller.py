@@ -92,11 +92,35 @@ class TestVerbs(ApiCase):
                     [(0, "created"), (1, "error")],
                 )
                 rows[0]["customer_id"] = "T-3"
+        self.assertIn("name", response.json()[1]["message"])
+        self.assertTrue(response.json()[1]["errors"][0]["line_id"])
         response = self._call("POST", json=[{**rows[0], "customer_id": "T-4"}, rows[1]])
         self.assertEqual(response.status_code, 400)
         [error] = response.json()["details"]["errors"]
         self.assertEqual((error["index"], error["key"]), (1, "name"))
         self.assertFalse(self.env["res.partner"].search([("ref", "=", "T-4")]))
+
+    def test_partial_tells_what_became_of_each_row(self):
+        self.config.upsert = True
+        rows = [
+            {"customer_id": "T-new", "name": "New"},
+            {"customer_id": "T-ann", "name": "Anna"},
+            {"customer_id": "T-bob", "name": "Bob"},
+        ]
+        response = self._call("PUT", "contacts?partial=true", rows)
+        self.assertEqual(response.status_code, 207)
+        new = self.env["res.partner"].search([("ref", "=", "T-new")])
+        self.assertEqual(
+            [
+                (row["status"], row["code"], row["id"], row["identifier"])
+                for row in response.json()
+            ],
+            [
+                ("created", 201, new.id, "T-new"),
+                ("updated", 200, self.ann.id, "T-ann"),
+                ("unchanged", 200, self.bob.id, "T-bob"),
+            ],
+        )
 
     def test_put_changes_only_the_keys_sent(self):
         response = self._call("PUT", "contacts/T-ann", {"email": "a@example.com"})

@@ -987,6 +987,18 @@ class TestDepth(WriterCase):
 
 
 class TestManyRows(WriterCase):
+    def test_the_user_of_a_call_follows_nothing_that_it_makes(self):
+        config = self.make_contacts({})
+        partner = self.save(config, {"ref": "A", "name": "A"})
+        self.assertEqual(partner.create_uid, self.user)
+        self.assertFalse(partner.message_follower_ids)
+
+    def test_partial_takes_one_create_too_while_all_rows_work(self):
+        config = self.make_contacts({})
+        rows = [{"ref": f"{n}", "name": f"{n}"} for n in range(20)]
+        creates = self.count_creates(config, rows, partial=True)
+        self.assertEqual(creates["res.partner"], [20])
+
     def test_bulk_takes_one_create_and_few_searches_however_many_rows(self):
         bank = self.make_config(
             {"iban": {"field_path": "acc_number", "is_record_identifier": True}},
@@ -1024,7 +1036,7 @@ class TestManyRows(WriterCase):
         self.assertEqual(counts[10], counts[100])
         self.assertLess(counts[100], 30)
 
-    def count_creates(self, config, rows):
+    def count_creates(self, config, rows, **options):
         """Return ``{model: [number of records of each call of create]}``."""
         calls = {}
         for name in ("res.partner", "res.partner.category", "res.partner.bank"):
@@ -1035,7 +1047,7 @@ class TestManyRows(WriterCase):
                 return create(records, vals_list)
 
             self.startPatcher(patch.object(cls, "create", spy))
-        self.write_rows(config, rows)
+        self.write_rows(config, rows, **options)
         return calls
 
     def test_records_that_get_the_same_values_share_one_write(self):
