@@ -61,9 +61,9 @@ class TestEtag(BaseCase):
 
     def test_a_hostile_header_takes_linear_time(self):
         start = time.process_time()
-        for header in ('"' * 10**6, 'W/"' * 10**6, '"' + "x" * 10**6):
+        for header in ('"' * 10**5, 'W/"' * 10**5, '"' + "x" * 10**5):
             conditional.matches(header, TAG)
-        self.assertLess(time.process_time() - start, 2)
+        self.assertLess(time.process_time() - start, 1)
 
 
 def links(header):

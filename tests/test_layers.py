@@ -31,11 +31,16 @@ def parsed(file):
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
+@cache
+def walked(tree):
+    return list(ast.walk(tree))
+
+
 def imports(path, tree):
     """Return dotted names; those of this addon begin with a dot: ``.tools.message``."""
     package = Path(path).parent.parts
     names = []
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -67,7 +72,7 @@ def nodes(files, *kinds):
     return [
         (path, node)
         for path, tree in files
-        for node in ast.walk(tree)
+        for node in walked(tree)
         if isinstance(node, kinds)
     ]
 
@@ -120,7 +125,8 @@ class TestLayers(BaseCase):
         attributes = [
             (path, node)
             for path, node in nodes(files, ast.Attribute)
-            if ast.unparse(node) in ("http.request", "odoo.http.request")
+            if node.attr == "request"
+            and ast.unparse(node) in ("http.request", "odoo.http.request")
         ]
         self.assertEqual(places(attributes), [])
 

@@ -1,5 +1,4 @@
 import re
-import unittest
 
 from odoo.tests import BaseCase
 
@@ -8,13 +7,16 @@ from ..tools.message import Plan
 from .contract_facts import COUNTRY, make_contract, rule
 from .json_schema import faults, resolve, walk
 
-try:
-    import openapi_spec_validator
-except ImportError:  # only the development environment has it
-    openapi_spec_validator = None
-
 SERVER = "https://odoo.example.com/bj_api_sync/v1"
 FORMATS = ("bare", "status", "success")
+VARIANTS = [
+    {},
+    *({"response_format": name, "is_paginated": True} for name in FORMATS),
+    {"has_request_script": True, "has_response_script": True},
+    {"upsert": True, "delete_mode": "archive", "is_rate_limited": True},
+    {"methods": ("GET",), "auth_type": "none"},
+    {"auth_type": "none", "headers": ("X-Api-Key", "X-Odd'Name")},
+]
 
 
 def build(*contracts, **vals):
@@ -55,17 +57,8 @@ def parameters(document, path, method="get"):
 
 
 class TestDocument(BaseCase):
-    variants = [
-        {},
-        *({"response_format": name, "is_paginated": True} for name in FORMATS),
-        {"has_request_script": True, "has_response_script": True},
-        {"upsert": True, "delete_mode": "archive", "is_rate_limited": True},
-        {"methods": ("GET",), "auth_type": "none"},
-        {"auth_type": "none", "headers": ("X-Api-Key", "X-Odd'Name")},
-    ]
-
     def test_every_reference_leads_somewhere_and_every_component_is_used(self):
-        for vals in self.variants:
+        for vals in VARIANTS:
             with self.subTest(vals=vals):
                 document = build(**vals)
                 used = {node["$ref"] for node in walk(document) if "$ref" in node}
@@ -97,7 +90,7 @@ class TestDocument(BaseCase):
                 self.assertLessEqual(set(needed), set(schemes))
 
     def test_examples_fit_their_schemas(self):
-        for vals in self.variants:
+        for vals in VARIANTS:
             document = build(**vals)
             for where, content in contents(document):
                 if "example" not in content:
@@ -110,12 +103,6 @@ class TestDocument(BaseCase):
         document = openapi.build([], SERVER)
         self.assertEqual(document["paths"], {})
         self.assertEqual(document["servers"], [{"url": SERVER}])
-
-    @unittest.skipUnless(openapi_spec_validator, "openapi-spec-validator is missing")
-    def test_the_public_validator_agrees(self):
-        for vals in self.variants:
-            with self.subTest(vals=vals):
-                openapi_spec_validator.validate(build(**vals))
 
 
 class TestSchemas(BaseCase):

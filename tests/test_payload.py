@@ -112,7 +112,7 @@ class TestLoads(BaseCase):
                     payload.loads(body, max_depth=6)
 
     def test_hostile_bodies_take_linear_time(self):
-        size = 500_000
+        size = 200_000
         for body in [
             b"[" * size,
             b'"' * size,
@@ -129,7 +129,7 @@ class TestLoads(BaseCase):
                 start = time.process_time()
                 with self.assertRaises(BadRequest):
                     payload.loads(body)
-                self.assertLess(time.process_time() - start, 2)
+                self.assertLess(time.process_time() - start, 1)
 
     def test_ndjson_gives_a_list_and_names_the_line_that_is_wrong(self):
         self.assertEqual(

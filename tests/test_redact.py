@@ -170,7 +170,7 @@ class TestBody(BaseCase):
                     self.assertNotIn("S3cr", shown)
 
     def test_hostile_texts_take_linear_time(self):
-        size = 300_000
+        size = 30_000
         redactor = Redactor()
         for text in [
             "password" * (size // 8),
@@ -192,7 +192,7 @@ class TestBody(BaseCase):
                 start = time.process_time()
                 redactor.body(text)
                 redactor.query(text)
-                self.assertLess(time.process_time() - start, 3)
+                self.assertLess(time.process_time() - start, 1)
 
 
 class TestCut(BaseCase):
