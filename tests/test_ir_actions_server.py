@@ -2,6 +2,60 @@ from odoo.exceptions import UserError, ValidationError
 from odoo.tests import tagged
 
 from .outbound_common import OutboundCase
+from .receiver import answer
+
+# Code as administrators have it from the documentation of the compatible product, for
+# each place that runs code. Only CONFIG, an id, is put in.
+RULE_CODE = """
+# Send the contact as soon as it is saved
+config = env['bj.api.sync.config'].browse(CONFIG)
+if record.email:
+    response = config._make_outbound_http_request(record, config.id, timeout=60)
+    if response.status_code not in (200, 201):
+        env['bj.api.log'].create({
+            'config_id': config.id,
+            'name': 'Contact was refused: %s' % record.name,
+            'status': 'error',
+            'model': 'res.partner',
+            'record_id': record.id,
+            'response_code': response.status_code,
+            'error_message': response.text,
+            'timestamp': datetime.datetime.now(),
+        })
+    else:
+        record.write({'comment': 'sent'})
+"""
+CRON_CODE = """
+# Send what changed within the last day
+yesterday = datetime.datetime.now() - datetime.timedelta(days=1)
+records = env['res.partner'].search([
+    ('write_date', '>=', yesterday),
+    ('ref', '=like', 'SEED%'),
+])
+if records:
+    result = env['bj.api.sync.config']._make_outbound_http_request(
+        record_ids=records, config_id_ref=CONFIG
+    )
+    if result.get('success'):
+        _logger.info('%s contacts sent', len(records))
+    else:
+        log('Sending failed: %s' % result.get('message'), level='error')
+"""
+MENU_CODE = """
+config = env['bj.api.sync.config'].browse(CONFIG)
+failed = []
+for partner in records:
+    result = config._make_outbound_http_request(partner)
+    if not result.get('success'):
+        failed.append(partner.name)
+if failed:
+    raise UserError('Not sent: %s' % ', '.join(failed))
+action = {
+    'type': 'ir.actions.client',
+    'tag': 'display_notification',
+    'params': {'message': '%d sent' % len(records), 'type': 'success'},
+}
+"""
 
 
 @tagged("post_install", "-at_install")
@@ -158,3 +212,139 @@ class TestServerAction(OutboundCase):
         selection._process_ondelete()
         self.assertFalse(cron.exists())
         self.assertFalse(rule.exists())
+
+
+@tagged("post_install", "-at_install")
+class TestCodeOfTheCompatibleProduct(OutboundCase):
+    """Code that was written for another product runs as it is, in Odoo's sandbox."""
+
+    def _make_code(self, code, config, **vals):
+        return {
+            "name": "Code",
+            "model_id": config.model_id.id,
+            "state": "code",
+            "code": code.replace("CONFIG", str(config.id)),
+            **vals,
+        }
+
+    def _add_rule(self, config, code, trigger="on_create_or_write", **vals):
+        action = self._make_code(code, config, usage="base_automation")
+        return self.env["base.automation"].create(
+            {
+                "name": "Rule",
+                "model_id": config.model_id.id,
+                "trigger": trigger,
+                "action_server_ids": [(0, 0, action)],
+                **vals,
+            }
+        )
+
+    def test_code_of_a_rule_sends_a_record_that_is_saved(self):
+        config = self._make_config()
+        email = self.env.ref("base.field_res_partner__email")
+        self._add_rule(config, RULE_CODE, trigger_field_ids=[(6, 0, email.ids)])
+        partner = self._make_partner(email="ada@example.com")
+        self.assertIn("sent", partner.comment)
+        self.receiver.on("/orders", answer(422, b"no such customer"))
+        partner.email = "other@example.com"
+        log = self.env["bj.api.log"].search([("name", "like", "Contact was refused")])
+        self.assertRecordValues(
+            log[:1],
+            [{"config_id": config.id, "status": "error", "response_code": 422,
+              "record_id": partner.id, "error_message": "no such customer"}],
+        )  # fmt: skip
+
+    def test_code_of_a_rule_sends_a_record_that_is_deleted(self):
+        config = self._make_config("DELETE", "/orders/{ref}")
+        code = "env['bj.api.sync.config'].browse(CONFIG)._make_outbound_http_request(record)"
+        self._add_rule(config, code, "on_unlink")
+        self._make_partner(ref="GONE").unlink()
+        self.assertEqual(
+            [(r.method, r.path) for r in self.receiver.requests],
+            [("DELETE", "/orders/GONE")],
+        )
+
+    def test_code_of_a_scheduled_action_sends_what_it_finds(self):
+        config = self._make_config(is_paginated=True, page_size=50)
+        cron = self.env["ir.cron"].create(
+            {
+                **self._make_code(CRON_CODE, config),
+                "interval_number": 1,
+                "interval_type": "days",
+                "user_id": self.env.uid,
+            }
+        )
+        run = cron.ir_actions_server_id.with_context(cron_id=cron.id).run
+        run()
+        self.assertFalse(self.receiver.requests, "nothing to send")
+        self._make_partner(ref="SEED1")
+        self._make_partner(ref="SEED2")
+        self.env.flush_all()
+        run()
+        (body,) = self._bodies()
+        self.assertEqual({item["ref"] for item in body}, {"SEED1", "SEED2"})
+
+    def test_code_of_an_action_menu_sends_the_chosen_records(self):
+        config = self._make_config()
+        action = self.env["ir.actions.server"].create(
+            self._make_code(MENU_CODE, config)
+        )
+        action.create_action()
+        partners = self._make_partner() | self._make_partner(name="Bob", ref="C2")
+        run = action.with_context(
+            active_model="res.partner",
+            active_ids=partners.ids,
+            active_id=partners[0].id,
+        ).run
+        self.assertEqual(run()["params"]["message"], "2 sent")
+        self.assertEqual([body["ref"] for body in self._bodies()], ["C1", "C2"])
+        self.receiver.on("/orders", answer(), answer(400))
+        with self.assertRaisesRegex(UserError, "Not sent: Bob"):
+            run()
+
+    def test_every_calling_form_runs_as_code(self):
+        config = self._make_config()
+        self.env["ir.model.data"].create(
+            {"module": "seed", "name": "out", "model": config._name,
+             "res_id": config.id}
+        )  # fmt: skip
+        partners = self._make_partner() | self._make_partner(ref="C2")
+        start = "config = env['bj.api.sync.config'].browse(CONFIG)\n"
+        for call, count in [
+            ("config._make_outbound_http_request(record, config.id, timeout=60)", 1),
+            ("config._make_outbound_http_request(record, config.id)", 1),
+            ("config._make_outbound_http_request(record)", 1),
+            ("config._make_outbound_http_request(records)", 2),
+            ("config._make_outbound_http_request(record.id)", 1),
+            ("config._make_outbound_http_request(records.ids)", 2),
+            ("config._make_outbound_http_request(records, timeout=(5, 30))", 2),
+            ("env['bj.api.sync.config']._make_outbound_http_request("
+             "record_ids=records, config_id_ref=CONFIG)", 2),
+            ("env['bj.api.sync.config']._make_outbound_http_request("
+             "record_ids=records, config_id_ref=config)", 2),
+            ("env['bj.api.sync.config']._make_outbound_http_request("
+             "record_ids=records, config_id_ref='seed.out')", 2),
+            ("model.env['bj.api.sync.config']._make_outbound_http_request("
+             "records, 'CONFIG', 30)", 2),
+        ]:  # fmt: skip
+            code = (
+                f"{start}result = {call}\n"
+                "if not (result and result.get('success') and result['success']\n"
+                "        and result.status_code == 200 and result.ok\n"
+                "        and result['status_code'] == 200 and result.get('message')\n"
+                "        and result.json() == result['data'] == {'received': True}\n"
+                "        and 'received' in result.text and result.headers\n"
+                f"        and len(result['delivery_ids']) == {count}):\n"
+                "    raise UserError('unexpected: %s' % result)"
+            )
+            with self.subTest(call):
+                self.receiver.clear()
+                action = self.env["ir.actions.server"].create(
+                    self._make_code(code, config)
+                )
+                action.with_context(
+                    active_model="res.partner",
+                    active_ids=partners.ids,
+                    active_id=partners[0].id,
+                ).run()
+                self.assertEqual(len(self.receiver.requests), count)

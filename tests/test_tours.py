@@ -41,8 +41,10 @@ class TestTours(ConfigMixin, HttpCase):
         icon = ".o_automation_actions i.fa-exchange[title='Send with BJ API']"
         self.browser_js(
             "/odoo/automations",
-            f"""setInterval(() => {{
-                if (document.querySelector("{icon}")) console.log("test successful");
+            f"""const look = setInterval(() => {{
+                if (!document.querySelector("{icon}")) return;
+                clearInterval(look);
+                console.log("test successful");
             }}, 100)""",
             login="admin",
         )
