@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from odoo import api, models, release
@@ -196,6 +197,8 @@ class BjApiSyncContract(models.AbstractModel):
         fields, orders, params, keys = inbound._get_query_spec(endpoint.config_id)
         closed = inbound._get_closed_names(plan)
         lines = self._get_list_lines([plan, *plans.values()])
+        plan = self._with_choices(plan)
+        plans = {key: self._with_choices(nested) for key, nested in plans.items()}
         return Contract(
             endpoint=endpoint.endpoint,
             title=endpoint.name,
@@ -250,6 +253,27 @@ class BjApiSyncContract(models.AbstractModel):
                     found[config_id] = config_model._get_plan(config_id)
                     waiting.append(found[config_id])
         return found
+
+    @api.model
+    def _with_choices(self, plan):
+        """Return the plan with the choices of selections that are computed, as languages."""
+        rules = tuple(
+            replace(
+                rule, selection=tuple(self._get_field(plan, rule).get_values(self.env))
+            )
+            if rule.field_type == "selection" and not rule.selection
+            else rule
+            for rule in plan.rules
+        )
+        identifier = plan.identifier and rules[plan.rules.index(plan.identifier)]
+        return replace(plan, rules=rules, identifier=identifier)
+
+    @api.model
+    def _get_field(self, plan, rule):
+        model = self.env[plan.model]
+        for name in rule.path[:-1]:
+            model = self.env[model._fields[name].comodel_name]
+        return model._fields[rule.path[-1]]
 
     @api.model
     def _get_list_lines(self, plans):

@@ -1,5 +1,6 @@
 import base64
 import json
+import unittest
 from datetime import timedelta
 from unittest.mock import patch
 
@@ -13,6 +14,7 @@ from ..exceptions import Unauthorized
 from ..tools.message import InboundRequest
 from .common import ApiCase
 from .json_schema import faults, resolve
+from .test_openapi_validator import HAS_VALIDATOR
 
 PASSWORD = "correct horse battery"
 BASIC = "Basic " + base64.b64encode(f"shop:{PASSWORD}".encode()).decode()
@@ -216,6 +218,26 @@ class TestDocuments(ContractCase):
                     self.env["res.partner"].search(
                         listing.domain, order=listing.order, limit=1
                     )
+
+    @unittest.skipUnless(HAS_VALIDATOR, "openapi-spec-validator is missing")
+    def test_the_public_validator_agrees_with_what_is_served(self):
+        import openapi_spec_validator  # takes a second
+
+        for headers in ({}, {"Authorization": BASIC}):
+            document = self._call(path="openapi.json", headers=headers).json()
+            openapi_spec_validator.validate(document)
+
+    def test_choices_that_are_computed_are_listed_and_shown(self):
+        line = {"field_path": "parent_id.lang", "api_key": "parent_lang"}
+        self.config.line_ids = [(0, 0, {"field_path": "lang", "api_key": "lang"})]
+        self.config.line_ids = [(0, 0, line)]
+        document = self._call(path="openapi.json").json()
+        record = document["components"]["schemas"]["Contacts"]["properties"]
+        languages = [code for code, _name in self.env["res.lang"].get_installed()]
+        for key in ("lang", "parent_lang"):
+            self.assertEqual(record[key]["enum"], [*languages, None])
+        example = document["paths"]["/contacts"]["post"]["requestBody"]["content"]
+        self.assertIn(example["application/json"]["example"]["lang"], languages)
 
     def test_fields_closed_to_the_user_cannot_be_filtered_by(self):
         name = self.env["res.partner"]._fields["email"]

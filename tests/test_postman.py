@@ -52,6 +52,7 @@ class TestCollection(BaseCase):
                 "basic_auth_user": "",
                 "basic_auth_password": "",
                 "endpoint_name": "sale-orders",
+                "value_ship_to_country": "",
                 "record_id": "",
             },
         )
@@ -149,15 +150,44 @@ class TestBodies(BaseCase):
 
     def test_what_is_created_is_new_each_time_and_names_nothing_made_up(self):
         body = json.loads(self.body("Create"))
-        self.assertEqual(body["number"], "PM-{{$timestamp}}")
+        self.assertEqual(body["number"], "PM-{{$timestamp}}-{{$randomInt}}")
         self.assertEqual(body["state"], "draft")
-        # Required, so it has to be filled in; the others would only be refused.
-        self.assertIn("country", body["ship_to"])
+        # Required, so it is a variable; the others would only be refused.
+        self.assertEqual(body["ship_to"]["country"], "{{value_ship_to_country}}")
         self.assertNotIn("tags", body)
         self.assertNotIn("lines", body)
 
     def test_an_update_leaves_the_identifier_alone(self):
         self.assertNotIn("number", json.loads(self.body("Update")))
+
+    def test_what_needs_a_record_that_exists_waits_until_it_is_filled_in(self):
+        collection = build()
+        for name in ("Try to create", "Create", "Update"):
+            before = script(collection, "sale-orders", name, listen="prerequest")
+            self.assertIn('pm.variables.get("value_ship_to_country")', before)
+        before = script(collection, "sale-orders", "Read one", listen="prerequest")
+        self.assertNotIn("value_", before)
+
+    def test_a_related_record_is_named_by_the_type_of_its_identifier(self):
+        key = rule(1, "code", "name", is_identifier=True)
+        company = {"field_type": "many2one", "required": True}
+        tags = {"field_type": "many2many", "required": True, "mapping_config_id": 20}
+        rules = (
+            key,
+            rule(2, "company", "company_id", **company),
+            rule(3, "tags", "tag_ids", value_type="relational_mapping", **tags),
+        )
+        example = {"code": "A", "company": 1, "tags": ["A"]}
+        plan = Plan(1, "x", "x", rules, key)
+        body = self.body("Create", plan=plan, create_example=example)
+        self.assertIn('"company": {{value_company}}', body)
+        self.assertIn('"{{value_tags}}"', body)
+
+    def test_an_identifier_fits_into_a_short_field(self):
+        key = rule(1, "code", "code", is_identifier=True, size=16)
+        plan = Plan(1, "x", "x", (key,), key)
+        body = json.loads(self.body("Create", plan=plan, create_example={"code": "A"}))
+        self.assertEqual(body, {"code": "PM-{{$timestamp}}"})
 
     def test_a_number_is_no_text(self):
         key = rule(1, "code", "code", "integer", is_identifier=True)

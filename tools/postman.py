@@ -94,6 +94,8 @@ def _variables(contracts, base_url):
     for contract in contracts:
         for header in contract.headers:
             values[_header_variable(header)] = ""
+        for rule in _unknowable(contract):
+            values[_value_variable(rule)] = ""
     values["record_id"] = ""
     return [
         {"key": key, "value": value, "type": "string"} for key, value in values.items()
@@ -102,6 +104,35 @@ def _variables(contracts, base_url):
 
 def _header_variable(header):
     return "header_" + re.sub(r"[^a-z0-9]", "_", header.lower())
+
+
+def _value_variable(rule):
+    return "value_" + re.sub(r"[^a-z0-9]", "_", rule.api_key.lower())
+
+
+def _unknowable(contract):
+    """Return the rules whose value is required, but names a record of the database."""
+    if "POST" not in contract.methods and "PUT" not in contract.methods:
+        return []
+    return [
+        rule
+        for rule in contract.plan.writable
+        if rule.required
+        and rule.field_type in ("many2one", "many2many")
+        and rule.value_type in ("plain", "relational_mapping")
+    ]
+
+
+def _skip_without_values(contract):
+    lines = []
+    for name in dict.fromkeys(map(_value_variable, _unknowable(contract))):
+        lines += [
+            f"// Fill in {name}: what the other side calls a record that exists.",
+            f'if (!pm.variables.get("{name}")) {{',
+            "    pm.execution.skipRequest();",
+            "}",
+        ]
+    return lines
 
 
 # ---------------------------------------------------------------------------- folders
@@ -160,8 +191,18 @@ def _endpoint_folder(contract, route):
     if "POST" in contract.methods:
         body = _body(contract, contract.create_example)
         dry = {"dry_run": "true"}
+        needed = _skip_without_values(contract)
         items += [
-            _item("Try to create", contract, "POST", path, [201], body=body, query=dry),
+            _item(
+                "Try to create",
+                contract,
+                "POST",
+                path,
+                [201],
+                body=body,
+                query=dry,
+                before=needed,
+            ),
             _item(
                 "Create",
                 contract,
@@ -170,7 +211,7 @@ def _endpoint_folder(contract, route):
                 [201],
                 body=body,
                 tests=_KEEP_RECORD,
-                before=_FORGET_RECORD,
+                before=[*_FORGET_RECORD, *needed],
             ),
         ]
     known = {"before": _SKIP_WITHOUT_RECORD}
@@ -178,8 +219,9 @@ def _endpoint_folder(contract, route):
         items.append(_item("Read one", contract, "GET", record, [200], **known))
     if "PUT" in contract.methods:
         body = _body(contract, contract.update_example, updates=True)
+        before = [*_SKIP_WITHOUT_RECORD, *_skip_without_values(contract)]
         items.append(
-            _item("Update", contract, "PUT", record, [200], body=body, **known)
+            _item("Update", contract, "PUT", record, [200], body=body, before=before)
         )
     if "DELETE" in contract.methods:
         verb = "Archive" if contract.delete_mode == "archive" else "Delete"
@@ -336,9 +378,10 @@ def _body(contract, example, updates=False):
     """Return the JSON text of a body that any database takes, a new one at each run.
 
     Only what is required or plain is sent: the other side's name of a related record
-    cannot be made up.
+    cannot be made up, so it is a variable.
     """
-    payload = {}
+    payload, numbers = {}, ["{{$timestamp}}"]
+    unknowable = _unknowable(contract)
     for rule in contract.plan.writable:
         if rule.is_identifier and updates:
             continue
@@ -349,19 +392,33 @@ def _body(contract, example, updates=False):
                 found = found.get(step) if isinstance(found, dict) else None
             if rule.is_identifier:
                 found = _fresh(rule, found)
+            elif rule in unknowable:
+                variable = f"{{{{{_value_variable(rule)}}}}}"
+                if _is_number(rule, contract.plans):
+                    numbers.append(variable)
+                found = [variable] if rule.is_x2many else variable
             if found is not None:
                 _put(payload, rule.key_path, found)
     text = json.dumps(payload, ensure_ascii=False, indent=2)
     # A number stands in the text without quotes, but its variable only fits in a text.
-    return text.replace('"{{$timestamp}}"', "{{$timestamp}}")
+    for variable in numbers:
+        text = text.replace(f'"{variable}"', variable)
+    return text
+
+
+def _is_number(rule, plans):
+    """Tell whether the other side names a related record by a number."""
+    identifier = rule.is_relational and plans[rule.mapping_config_id].identifier
+    return not identifier or identifier.field_type == "integer"
 
 
 def _fresh(rule, found):
-    """Return an identifier that no record has: Postman puts the second of the call."""
+    """Return an identifier that no record has, by Postman's clock and chance."""
     if rule.field_type == "integer":
         return "{{$timestamp}}"
     if rule.field_type in ("char", "text"):
-        return "PM-{{$timestamp}}"
+        is_short = 0 < rule.size < len("PM-1700000000-1000")
+        return "PM-{{$timestamp}}" + ("" if is_short else "-{{$randomInt}}")
     return found
 
 
