@@ -1,5 +1,6 @@
 from . import (
     bj_http_method,
+    bj_api_sync_progress,
     bj_api_sync_secret,
     bj_api_sync_script,
     bj_api_sync_config,

@@ -10,13 +10,15 @@ from odoo.tools import SQL
 from ..tools import redact
 
 MAX_SUMMARY = 200  # characters
+WRITING = ("POST", "PUT", "DELETE")
 UNSENT_HEADERS = ("host", "content-length", "connection", "accept-encoding")
 
 
 class BjApiLog(models.Model):
     """What the screens show about an exchange, and the buttons on them."""
 
-    _inherit = "bj.api.log"
+    _name = "bj.api.log"
+    _inherit = ["bj.api.log", "bj.api.sync.progress"]
 
     request_pretty = fields.Text(string="Request Body", compute="_compute_pretty")
     response_pretty = fields.Text(string="Response Body", compute="_compute_pretty")
@@ -93,7 +95,7 @@ class BjApiLog(models.Model):
             log.has_record = bool(
                 log.record_id
                 and log.model in self.env
-                and self.env[log.model].has_access("read")
+                and can_open(self.env[log.model].browse(log.record_id))
             )
 
     @api.depends("direction", "config_id", "method", "delivery_id")
@@ -151,6 +153,65 @@ class BjApiLog(models.Model):
         action["context"]["default_log_id"] = self.id
         return action
 
+    def action_replay_many(self, progress=None):
+        """Do again what these ask for, the oldest first, each in a savepoint of its own.
+
+        Calls that only read, and those of which the log has masked a part, are left out.
+        """
+        self.env["bj.api.sync.config"].check_access("write")
+        return self.sorted("id")._in_steps(
+            "action_replay_many",
+            lambda logs: logs._replay(),
+            self._describe_replay,
+            progress,
+            size=1,
+        )
+
+    def _replay(self):
+        self.ensure_one()
+        if self.can_replay and self.direction == "out":
+            return {"done": self.delivery_id._send_again()}
+        if (
+            not self.can_replay
+            or self.method not in WRITING
+            or not self.config_id.active
+        ):
+            return {"left": 1}
+        preview = self.env["bj.api.sync.preview"].create(
+            {"config_id": self.config_id.id, "log_id": self.id}
+        )
+        if preview.is_masked:
+            return {"left": 1}
+        return {"done" if preview._replay() else "failed": 1}
+
+    def _describe_replay(self, counts):
+        lines = [self.env._("%(count)s done again.", count=counts["done"])]
+        if counts["failed"]:
+            lines.append(
+                self.env._(
+                    "%(count)s failed again: see the newest rows.",
+                    count=counts["failed"],
+                )
+            )
+        if counts["left"]:
+            lines.append(
+                self.env._(
+                    "%(count)s left out: they only read, hold masked values, or have no "
+                    "configuration.",
+                    count=counts["left"],
+                )
+            )
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "message": " ".join(lines),
+                "type": "warning" if counts["failed"] else "success",
+                "sticky": bool(counts["failed"] or counts["left"]),
+                "next": {"type": "ir.actions.client", "tag": "soft_reload"},
+            },
+        }
+
 
 def pretty(text):
     """Return JSON text with line breaks; other text as it is."""
@@ -164,6 +225,11 @@ def summary(text):
     """Return the beginning of a message, for one line of a list."""
     line = (text or "").strip().partition("\n")[0]
     return line if len(line) <= MAX_SUMMARY else f"{line[:MAX_SUMMARY]}…"
+
+
+def can_open(records):
+    """Tell whether there is one of these that the user may look at."""
+    return bool(records.exists()._filtered_access("read"))
 
 
 def parse_headers(text):

@@ -1,3 +1,4 @@
+import math
 import re
 import shlex
 import time
@@ -11,8 +12,10 @@ from ..tools import transport
 from ..tools import url as url_tools
 from ..tools.message import OutboundRequest
 from .bj_api_sync_delivery import commit_unless_testing
+from .bj_api_sync_progress import STEP_SECONDS
 
 CHUNK = 500  # records of a scheduled run between two commits
+CRON_SECONDS = 20  # after which a scheduled run goes on in the next call
 PAUSE_ACTIVITY = "bj_api_sync.mail_activity_type_paused"
 FAILED_ACTIVITY = "bj_api_sync.mail_activity_type_failed"
 
@@ -20,7 +23,12 @@ FAILED_ACTIVITY = "bj_api_sync.mail_activity_type_failed"
 class BjApiSyncConfig(models.Model):
     _name = "bj.api.sync.config"
     # Whoever gets an activity follows the record, so it has to be a thread too.
-    _inherit = ["bj.api.sync.config", "mail.thread", "mail.activity.mixin"]
+    _inherit = [
+        "bj.api.sync.config",
+        "bj.api.sync.progress",
+        "mail.thread",
+        "mail.activity.mixin",
+    ]
 
     delivery_ids = fields.One2many(
         "bj.api.sync.delivery", "config_id", string="Deliveries"
@@ -110,8 +118,11 @@ class BjApiSyncConfig(models.Model):
         self._close_activity(PAUSE_ACTIVITY)
         self.env["bj.api.sync.outbound"]._wake_senders()
 
-    def action_run_now(self):
-        """Do now what a scheduled run does: send what matches, or pull."""
+    def action_run_now(self, progress=None):
+        """Do now what a scheduled run does: send what matches, or pull.
+
+        One that is stopped goes on where it was at the next scheduled run.
+        """
         self.ensure_one()
         self.check_access("write")
         self._check_is_out()
@@ -122,8 +133,7 @@ class BjApiSyncConfig(models.Model):
         if self.env["bj.api.sync.delivery"]._is_neutralized():
             raise UserError(self.env._("This database is a neutralized copy."))
         if self.http_method_ids.name != "GET":
-            count = self.sudo()._run_schedule()
-            return self._notify(self.env._("%s records will be sent.", count))
+            return self._send_now(progress)
         delivery = self.env["bj.api.sync.outbound"].sudo()._enqueue_pull(self.sudo())
         if delivery.state == "failed":
             return self._notify(delivery.last_error, kind="danger", sticky=True)
@@ -135,6 +145,25 @@ class BjApiSyncConfig(models.Model):
                 "show which page it waits for."
             ),
             kind="warning",
+        )
+
+    def _send_now(self, progress):
+        """Do a step of a run for a button; see :meth:`_show_progress`."""
+        config = self.sudo()
+        progress = progress or {"done": 0, "total": config._count_schedule()}
+        done = progress["done"] + config._run_schedule(seconds=STEP_SECONDS)
+        if not config.sync_start_date:
+            return self._notify(self.env._("%s records will be sent.", done))
+        return self._show_progress(
+            "action_run_now",
+            done,
+            progress["total"],
+            {"done": done, "total": progress["total"]},
+            self._notify(
+                self.env._(
+                    "%s records will be sent. The next run goes on from there.", done
+                )
+            ),
         )
 
     def action_test_connection(self):
@@ -310,12 +339,13 @@ class BjApiSyncConfig(models.Model):
 
     # -- schedule ----------------------------------------------------------------------
 
-    def _run_schedule(self, seconds=20):
+    def _run_schedule(self, seconds=None):
         """Send what the Filter Domain matches and what has changed since the last run.
 
         A run that does not end within ``seconds`` goes on in the next call, after the
         last record it has sent; a scheduled action is called again at once.
 
+        :param seconds: without it, a scheduled action takes 20, anything else no end
         :return: number of records, or of pulls that were begun
         """
         self.ensure_one()
@@ -325,6 +355,8 @@ class BjApiSyncConfig(models.Model):
         if self.http_method_ids.name == "GET":
             return len(outbound._enqueue_pull(self))
         is_cron = bool(self.env.context.get("cron_id"))
+        if seconds is None:
+            seconds = CRON_SECONDS if is_cron else math.inf
         start = time.monotonic()
         if not self.sync_start_date:
             self._update_quietly(sync_start_date=self._get_watermark(), sync_position=0)
@@ -341,17 +373,22 @@ class BjApiSyncConfig(models.Model):
             if len(records) < CHUNK:
                 break
             self._update_quietly(sync_position=records[-1].id)
-            if not is_cron:
-                continue
-            commit_unless_testing(self.env.cr)
-            self.env.invalidate_all()
+            if is_cron:
+                commit_unless_testing(self.env.cr)
+                self.env.invalidate_all()
             if time.monotonic() - start > seconds:
-                self.env["ir.cron"].browse(self.env.context["cron_id"])._trigger()
+                if is_cron:
+                    self.env["ir.cron"].browse(self.env.context["cron_id"])._trigger()
                 return count
         self._update_quietly(
             last_sync_date=self.sync_start_date, sync_start_date=None, sync_position=0
         )
         return count
+
+    def _count_schedule(self):
+        """Return how many records a run has before it, from where the last one ended."""
+        domain = [*self._get_schedule_domain(), ("id", ">", self.sync_position)]
+        return self.env[self.model_name].sudo().search_count(domain)
 
     def _get_schedule_domain(self):
         domain = self.env["bj.api.sync.script"]._eval_domain(self, self.env.user)

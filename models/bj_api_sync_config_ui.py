@@ -227,11 +227,13 @@ class BjApiSyncConfig(models.Model):
         return {
             **action,
             "domain": [("config_id", "=", self.id)],
-            "context": {"search_default_today": 1},
+            "context": {"search_default_last_day": 1},
         }
 
     def action_open_errors(self):
-        return {**self.action_open_logs(), "context": {"search_default_error": 1}}
+        action = self.action_open_logs()
+        action["context"]["search_default_error"] = 1
+        return action
 
     def action_open_failed_deliveries(self):
         action = self.action_open_deliveries()

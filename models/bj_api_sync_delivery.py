@@ -18,6 +18,7 @@ KEEP_DAYS = {"delivered": 7, "superseded": 7, "cancelled": 7, "failed": 90}
 MIN_WINDOW = 100  # due rows looked at together; more than are claimed, as some wait
 MAX_WINDOWS = 50  # so that no claim lasts long, however many rows wait for others
 VACUUM_BATCH = 10_000  # rows a statement, so that no vacuum holds locks for long
+STEP_ROWS = 500  # that a button changes before it looks at the time
 # Seconds a claimed delivery may wait for a free thread, and then for its settlement.
 QUEUE_SECONDS = 10
 SETTLE_SECONDS = 10
@@ -130,6 +131,7 @@ class BjApiSyncDelivery(models.Model):
     """
 
     _name = "bj.api.sync.delivery"
+    _inherit = ["bj.api.sync.progress"]
     _description = "API Delivery"
     _order = "id desc"
     _rec_name = "uuid"
@@ -256,9 +258,22 @@ class BjApiSyncDelivery(models.Model):
 
     # -- buttons -----------------------------------------------------------------------
 
-    def action_send_again(self):
+    def action_send_again(self, progress=None):
         """Send the same bytes under the same Idempotency-Key; attempts start anew."""
         self._check_operator()
+        return self._in_steps(
+            "action_send_again",
+            lambda deliveries: {"count": deliveries._send_again()},
+            lambda counts: self._notify(
+                self.env._(
+                    "%(count)s deliveries will be sent again.", count=counts["count"]
+                )
+            ),
+            progress,
+            size=STEP_ROWS,
+        )
+
+    def _send_again(self):
         count = self._change_idle(
             SQL(
                 """state = 'pending', next_attempt_date = %s, is_claimed = false,
@@ -269,47 +284,91 @@ class BjApiSyncDelivery(models.Model):
             ("pending", "delivered", "failed", "cancelled", "superseded"),
         )
         self.env["bj.api.sync.outbound"]._wake_senders()
-        return self._notify(
-            self.env._("%(count)s deliveries will be sent again.", count=count)
+        return count
+
+    def action_rebuild_and_send(self, progress=None):
+        """Make new deliveries from the records as they are now, instead of these.
+
+        Of many, those that cannot be built again are left as they are, and counted.
+        """
+        self._check_operator()
+        if len(self) == 1 and not progress:
+            self._check_rebuildable()
+        return self._in_steps(
+            "action_rebuild_and_send",
+            lambda deliveries: deliveries._rebuild(),
+            lambda counts: self._notify(self._describe_rebuilt(counts)),
+            progress,
+            size=STEP_ROWS,
         )
 
-    def action_rebuild_and_send(self):
-        """Make new deliveries from the records as they are now, instead of these."""
-        self._check_operator()
-        outbound = self.env["bj.api.sync.outbound"]
-        made = self.browse()
-        for delivery in self.sudo():
-            if delivery.method == "GET":
-                raise UserError(self.env._("A pull has no payload: send it again."))
-            records = self.env[delivery.model].browse(delivery.res_ids).exists()
-            if delivery.event == "unlink" or not records:
-                raise UserError(
-                    self.env._(
-                        "%(delivery)s: the record does not exist any more, so the "
-                        "payload cannot be built again. Send it again as it is.",
-                        delivery=delivery.display_name,
-                    )
+    def _check_rebuildable(self):
+        self.ensure_one()
+        if self.method == "GET":
+            raise UserError(self.env._("A pull has no payload: send it again."))
+        if not self.sudo()._is_rebuildable():
+            raise UserError(
+                self.env._(
+                    "%(delivery)s: the record does not exist any more, so the "
+                    "payload cannot be built again. Send it again as it is.",
+                    delivery=self.display_name,
                 )
-            made |= outbound._enqueue(delivery.config_id, records, delivery.event)
-        self._change_idle(
-            SQL(
-                """state = 'superseded', is_claimed = false, next_attempt_date = NULL"""
-            ),
+            )
+
+    def _is_rebuildable(self):
+        return (
+            self.method != "GET"
+            and self.event != "unlink"
+            and bool(self.env[self.model].browse(self.res_ids).exists())
+        )
+
+    def _rebuild(self):
+        """Return how many were made, and how many of these could not be built again."""
+        outbound = self.env["bj.api.sync.outbound"]
+        rebuilt = self.sudo().filtered(lambda delivery: delivery._is_rebuildable())
+        groups = rebuilt.grouped(lambda delivery: (delivery.config_id, delivery.event))
+        made = self.browse()
+        for (config, event), deliveries in groups.items():
+            ids = dict.fromkeys(i for row in deliveries for i in row.res_ids)
+            records = self.env[config.model_name].browse(ids).exists()
+            made |= outbound._enqueue(config, records, event)
+        rebuilt._change_idle(
+            SQL("state = 'superseded', is_claimed = false, next_attempt_date = NULL"),
             ("pending", "failed"),
         )
-        return self._notify(
-            self.env._("%(count)s deliveries were made anew.", count=len(made))
-        )
+        return {"count": len(made), "left": len(self) - len(rebuilt)}
 
-    def action_cancel(self):
+    def _describe_rebuilt(self, counts):
+        message = self.env._(
+            "%(count)s deliveries were made anew.", count=counts["count"]
+        )
+        if counts["left"]:
+            left = self.env._(
+                "%(count)s were left as they are: a pull has no payload, and a record "
+                "that does not exist any more gives none.",
+                count=counts["left"],
+            )
+            message = f"{message} {left}"
+        return message
+
+    def action_cancel(self, progress=None):
         """Give up those that wait or have failed, if nobody is sending them now."""
         self._check_operator()
-        count = self._change_idle(
-            SQL("state = 'cancelled', is_claimed = false, next_attempt_date = NULL"),
-            ("pending", "failed"),
+        changes = SQL(
+            "state = 'cancelled', is_claimed = false, next_attempt_date = NULL"
         )
-        return self._notify(
-            self.env._("%(count)s deliveries were cancelled.", count=count)
+        return self._in_steps(
+            "action_cancel",
+            lambda deliveries: {
+                "count": deliveries._change_idle(changes, ("pending", "failed"))
+            },
+            lambda counts: self._notify(
+                self.env._(
+                    "%(count)s deliveries were cancelled.", count=counts["count"]
+                )
+            ),
+            progress,
+            size=STEP_ROWS,
         )
 
     def action_open_record(self):

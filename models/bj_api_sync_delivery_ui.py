@@ -1,6 +1,6 @@
 from odoo import api, fields, models
 
-from .bj_api_log_ui import pretty, summary
+from .bj_api_log_ui import can_open, pretty, summary
 
 
 class BjApiSyncDelivery(models.Model):
@@ -12,6 +12,7 @@ class BjApiSyncDelivery(models.Model):
         string="Pretty Payload", compute="_compute_payload_pretty"
     )
     error_summary = fields.Char(string="Error", compute="_compute_error_summary")
+    has_record = fields.Boolean(compute="_compute_has_record")
 
     @api.depends("payload")
     def _compute_payload_pretty(self):
@@ -22,6 +23,15 @@ class BjApiSyncDelivery(models.Model):
     def _compute_error_summary(self):
         for delivery in self:
             delivery.error_summary = summary(delivery.last_error)
+
+    @api.depends("model", "res_ids")
+    def _compute_has_record(self):
+        for delivery in self:
+            delivery.has_record = bool(
+                delivery.res_ids
+                and delivery.model in self.env
+                and can_open(self.env[delivery.model].browse(delivery.res_ids))
+            )
 
 
 class IrActionsServer(models.Model):

@@ -19,7 +19,11 @@ class BjApiSyncToken(models.Model):
     _order = "config_id, create_date desc, id desc"
 
     config_id = fields.Many2one(
-        "bj.api.sync.config", required=True, ondelete="cascade", index=True
+        "bj.api.sync.config",
+        string="Configuration",
+        required=True,
+        ondelete="cascade",
+        index=True,
     )
     company_id = fields.Many2one(related="config_id.company_id", store=True)
     name = fields.Char(required=True)

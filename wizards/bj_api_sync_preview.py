@@ -194,19 +194,8 @@ class BjApiSyncPreview(models.TransientModel):
 
         :param bool keep: commit what was done, unless it failed, and log it
         """
-        config = self.config_id
         request = self._get_inbound_request()
-        endpoint = config.sudo()._compile_endpoint()
-        endpoint = dataclasses.replace(
-            endpoint,
-            endpoint=endpoint.endpoint or "preview",
-            methods=endpoint.methods or tuple(dict(METHODS)),
-            user_id=endpoint.user_id or self.env.uid,
-            company_id=endpoint.company_id or self.env.company.id,
-            # A preview is no call: it neither waits for a limit nor counts towards it.
-            rate_limit_per_minute=0,
-            rate_limit_per_hour=0,
-        )
+        endpoint = self._get_endpoint()
         self.env.flush_all()
         registry = self.env.registry
         has_changes = bool(registry.cache_invalidated)
@@ -224,6 +213,33 @@ class BjApiSyncPreview(models.TransientModel):
         if keep:
             self._log_run(endpoint, request, answer, vals)
         return vals
+
+    def _replay(self):
+        """Handle the request in this transaction, log it, tell whether it succeeded."""
+        request = self._get_inbound_request()
+        endpoint = self._get_endpoint()
+        env = api.Environment(self.env.cr, SUPERUSER_ID, {})
+        started = time.perf_counter()
+        with self.env.cr.savepoint() as savepoint:
+            answer, vals = env[self._name]._simulate(endpoint, request, explain=False)
+            if vals["is_error"]:
+                savepoint.rollback()
+        vals["duration"] = round(time.perf_counter() - started, 4)
+        self._log_run(endpoint, request, answer, vals)
+        return not vals["is_error"]
+
+    def _get_endpoint(self):
+        endpoint = self.config_id.sudo()._compile_endpoint()
+        return dataclasses.replace(
+            endpoint,
+            endpoint=endpoint.endpoint or "preview",
+            methods=endpoint.methods or tuple(dict(METHODS)),
+            user_id=endpoint.user_id or self.env.uid,
+            company_id=endpoint.company_id or self.env.company.id,
+            # A preview is no call: it neither waits for a limit nor counts towards it.
+            rate_limit_per_minute=0,
+            rate_limit_per_hour=0,
+        )
 
     def _get_inbound_request(self):
         config = self.config_id
