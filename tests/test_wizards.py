@@ -141,6 +141,50 @@ class TestWizardFromSample(TransactionCase):
         named = country.line_ids.filtered("is_record_identifier")
         self.assertEqual(named.api_key, "code")
 
+    def test_what_tells_no_record_apart_is_explained(self):
+        wizard = self._open(
+            {
+                "name": "Ann",
+                "country": {"phoneCode": 380},
+                "children": [{"name": "Delivery", "city": "Kyiv"}],
+            }
+        )
+        top, country, children = wizard.advice.split("\n")
+        self.assertIn("endpoint needs it", top)
+        self.assertRegex(country, "^country: .*a call that writes it is refused")
+        self.assertRegex(children, "^children: .*a PUT replaces all lines")
+        for number in range(len(wizard.line_ids)):
+            with wizard.line_ids.edit(number) as line:
+                if (line.parent_key, line.api_key) == ("children/", "name"):
+                    line.is_record_identifier = True
+        self.assertNotIn("children", wizard.advice or "")
+        wizard.request_type = "out"
+        self.assertFalse(wizard.advice)
+
+    def test_a_related_object_is_named_by_what_the_sample_has(self):
+        wizard = self._open({"ref": "1", "country": {"name": "Ukraine"}})
+        self.assertFalse(wizard.advice)
+        named = wizard.save().line_ids.filtered("is_record_identifier")
+        self.assertEqual(named.mapped("api_key"), ["ref", "name"])
+
+    def test_choosing_a_field_by_hand_proposes_what_is_inside(self):
+        form = self._open({"ref": "1", "depots": [{"name": "Kyiv", "zip": "01001"}]})
+        self.assertEqual(len(form.line_ids), 2)
+        with form.line_ids.edit(1) as line:
+            self.assertFalse(line.field_path)
+            line.field_path = "child_ids"
+        wizard = form.save()
+        self.assertEqual(
+            wizard.line_ids.mapped(lambda line: (line.parent_key or "") + line.api_key),
+            ["ref", "depots", "depots/name", "depots/zip"],
+        )
+        self.assertEqual(wizard.line_ids[1].related_as, "mapping")
+        self.assertIn("depots", wizard.advice)
+        action = wizard.action_create_config()
+        config = self.env[action["res_model"]].browse(action["res_id"])
+        nested = config.line_ids.mapping_config_id.line_ids
+        self.assertEqual(nested.mapped("api_key"), ["name", "zip"])
+
     def test_a_list_of_objects_gives_the_keys_of_all_of_them(self):
         wizard = self._open([{"name": "A"}, {"email": "a@example.com"}]).save()
         self.assertEqual(wizard.line_ids.mapped("field_path"), ["name", "email"])

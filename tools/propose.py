@@ -164,6 +164,11 @@ def find(fields, key, value):
     by_label = [f for f in fitting.values() if to_snake(f.label) == name]
     if len(by_label) == 1:
         return by_label[0]
+    if isinstance(value, dict | list) and "_" in name:
+        # "deliveryAddresses" are addresses, whatever they are for.
+        found = find(list(fitting.values()), name.rpartition("_")[2], value)
+        if found:
+            return found
     likeness = {
         field.name: SequenceMatcher(None, name, field.name).ratio()
         for field in fitting.values()

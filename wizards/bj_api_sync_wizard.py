@@ -5,6 +5,7 @@ from odoo.exceptions import UserError
 
 from ..exceptions import ApiError
 from ..models.bj_api_sync_config import ENDPOINT_SLUG, RESERVED_ENDPOINTS
+from ..tools import mapping as mapping_tools
 from ..tools import payload, propose
 from .bj_api_sync_preview import as_text
 
@@ -69,6 +70,7 @@ class BjApiSyncWizard(models.TransientModel):
     )
     sample_error = fields.Char(readonly=True)
     line_ids = fields.One2many("bj.api.sync.wizard.line", "wizard_id", string="Lines")
+    advice = fields.Text(compute="_compute_advice")
 
     @api.depends("model_id")
     def _compute_names(self):
@@ -90,6 +92,57 @@ class BjApiSyncWizard(models.TransientModel):
         guesses = [word, *(f"{word}-{number}" for number in range(2, 100))]
         return next(guess for guess in guesses if guess not in taken)
 
+    @api.depends(
+        "request_type",
+        "endpoint",
+        "line_ids.is_selected",
+        "line_ids.is_record_identifier",
+        "line_ids.related_as",
+        "line_ids.mapping_config_id",
+        "line_ids.field_path",
+    )
+    def _compute_advice(self):
+        for wizard in self:
+            is_in = wizard.request_type == "in"
+            advice = wizard._get_identifier_advice() if is_in else []
+            wizard.advice = "\n".join(advice) or False
+
+    def _get_identifier_advice(self):
+        """Return what to do about each object of which no key tells its records apart."""
+        lines = self.line_ids.filtered("is_selected")
+        named = set(lines.filtered("is_record_identifier").mapped("parent_key"))
+        named = {parent_key or "" for parent_key in named}
+        advice = []
+        if lines and self.endpoint and "" not in named:
+            advice.append(
+                self.env._(
+                    "No key tells the records apart. Mark one as Identifier, such as a "
+                    "reference or a code: an endpoint needs it."
+                )
+            )
+        parents = set(lines.mapped("parent_key"))
+        for line in lines:
+            trail = line._get_trail()
+            is_new = line.related_as == "mapping" and not line.mapping_config_id
+            if trail not in parents or trail in named or not is_new:
+                continue
+            advice.append(
+                self.env._(
+                    "%(key)s: no key inside tells one line from another, so a PUT "
+                    "replaces all lines by those that it sends. If the other side has "
+                    "such a key, map it and mark it as Identifier.",
+                    key=line.api_key,
+                )
+                if line.field_type == "one2many"
+                else self.env._(
+                    "%(key)s: no key inside says which record is meant, so it can be "
+                    "read, but a call that writes it is refused. Map such a key, e.g. a "
+                    "code or a name, and mark it as Identifier.",
+                    key=line.api_key,
+                )
+            )
+        return advice
+
     @api.onchange("model_id", "sample", "source")
     def _onchange_source(self):
         self.sample_error = False
@@ -104,6 +157,58 @@ class BjApiSyncWizard(models.TransientModel):
         for number, vals in enumerate(vals_list):
             vals["sequence"] = number
         self.line_ids = [Command.clear(), *map(Command.create, vals_list)]
+
+    @api.onchange("line_ids")
+    def _onchange_line_ids(self):
+        """Propose what is inside an object whose field has been chosen by hand."""
+        if self.source != "json":
+            return
+        parents = set(self.line_ids.mapped("parent_key"))
+        for line in self.line_ids:
+            trail = line._get_trail()
+            depth = trail.count("/")
+            is_chosen = line.field_relation and line.api_key and trail not in parents
+            objects = self._get_sample_objects(line) if is_chosen else []
+            if not objects or depth > MAX_DEPTH:
+                continue
+            line.related_as, line.mapping_config_id = "mapping", False
+            owner = {
+                "parent_key": line.parent_key or "",
+                "api_key": line.api_key,
+                "model_name": line.model_name,
+                "field_path": line.field_path,
+            }
+            vals_list = [owner]
+            merged = propose.merge_objects(objects)
+            self._propose_keys(line.field_relation, merged, trail, "", vals_list, depth)
+            self._mark_identifiers(vals_list)
+            number = len(self.line_ids)
+            self.line_ids = [
+                Command.create({**vals, "sequence": number + more})
+                for more, vals in enumerate(vals_list[1:])
+            ]
+
+    def _get_sample_objects(self, line):
+        """Return the objects that the sample has under the key of a line."""
+        try:
+            found = [payload.loads((self.sample or "").encode())]
+        except ApiError:
+            return []
+        for key in line._get_trail().split("/")[:-1]:
+            path = mapping_tools.split_key(key)
+            values = [
+                mapping_tools.take(item, path)
+                for value in found
+                for item in (value if isinstance(value, list) else [value])
+                if isinstance(item, dict)
+            ]
+            found = [value for value in values if value is not mapping_tools.ABSENT]
+        rows = [
+            v
+            for value in found
+            for v in (value if isinstance(value, list) else [value])
+        ]
+        return [row for row in rows if isinstance(row, dict)]
 
     # -- proposals -------------------------------------------------------------------
 
@@ -275,10 +380,22 @@ class BjApiSyncWizard(models.TransientModel):
             ]
             if parent:
                 wanted.append(self._guess_identifier(model_name))
+                if not self._is_of_lines(parent, vals_list):
+                    wanted.append(self.env[model_name]._rec_name)
             by_field = {vals["field_path"]: vals for vals in group}
             found = next((name for name in wanted if name in by_field), None)
             if found:
                 by_field[found]["is_record_identifier"] = True
+
+    def _is_of_lines(self, parent_key, vals_list):
+        """Tell whether the keys of ``parent_key`` belong to a one2many field."""
+        [owner] = (
+            vals
+            for vals in vals_list
+            if f"{vals['parent_key']}{vals['api_key']}/" == parent_key
+        )
+        field = self.env[owner["model_name"]]._fields[owner["field_path"]]
+        return field.type == "one2many"
 
     # -- creating --------------------------------------------------------------------
 
@@ -372,7 +489,7 @@ class BjApiSyncWizard(models.TransientModel):
 
     def _create_mapping(self, line):
         """Create the mapping model of a related field, from its lines or by a guess."""
-        trail = f"{line.parent_key or ''}{line.api_key}/"
+        trail = line._get_trail()
         children = self.line_ids.filtered(
             lambda child: child.is_selected and child.parent_key == trail
         )
@@ -454,6 +571,10 @@ class BjApiSyncWizardLine(models.TransientModel):
         [("object", "Object"), ("identifier", "Identifier")], default="object"
     )
     sample = fields.Char()
+
+    def _get_trail(self):
+        """Return the ``parent_key`` of the keys inside this one."""
+        return f"{self.parent_key or ''}{self.api_key}/"
 
     @api.depends("field_path", "model_name")
     def _compute_field(self):
