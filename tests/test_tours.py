@@ -1,6 +1,12 @@
 from odoo.tests import HttpCase, tagged
 
+from ..models import bj_api_sync_delivery as delivery_module
+from ..models import bj_api_sync_progress as progress_module
 from .common import PARTNER_LINES, ConfigMixin
+from .receiver import Receiver
+
+START = "/odoo/api-configurations?debug=1"
+PROGRESS_TOUR = "bj_api_sync_progress_tour"
 
 
 @tagged("post_install", "-at_install")
@@ -10,9 +16,7 @@ class TestTours(ConfigMixin, HttpCase):
     readonly_enabled = False
 
     def test_an_endpoint_is_made_and_called(self):
-        self.start_tour(
-            "/odoo/api-configurations?debug=1", "bj_api_sync_in_tour", login="admin"
-        )
+        self.start_tour(START, "bj_api_sync_in_tour", login="admin")
         config = self.env["bj.api.sync.config"].search(
             [("endpoint", "=", "tour-contacts")]
         )
@@ -24,17 +28,64 @@ class TestTours(ConfigMixin, HttpCase):
             PARTNER_LINES, endpoint="tour-preview", name="Previewed by tour"
         )
         before = self.env["res.partner"].search_count([])
-        self.start_tour(
-            "/odoo/api-configurations?debug=1",
-            "bj_api_sync_preview_tour",
-            login="admin",
-        )
+        self.start_tour(START, "bj_api_sync_preview_tour", login="admin")
         self.assertEqual(self.env["res.partner"].search_count([]), before)
 
-    def test_a_rule_makes_a_delivery(self):
-        self.start_tour(
-            "/odoo/api-configurations?debug=1", "bj_api_sync_out_tour", login="admin"
+    def test_a_record_is_previewed_and_then_sent(self):
+        receiver = self.enterContext(Receiver())
+        config = self.make_config(
+            PARTNER_LINES,
+            name="Sent by preview",
+            request_type="out",
+            methods=("POST",),
+            auth_type="none",
+            url=receiver.url("/contacts"),
+            filter_domain="[('ref', '=', 'T-ada')]",
+            header_ids=[(0, 0, {"name": "X-Key", "value": "k", "is_secret": True})],
         )
+        self.env["res.partner"].create({"name": "Ada", "ref": "T-ada"})
+        self.start_tour(START, "bj_api_sync_preview_out_tour", login="admin")
+        [request] = receiver.requests
+        self.assertEqual(request.json()["name"], "Ada")
+        self.assertEqual(config.delivery_ids.state, "delivered")
+
+    def test_a_token_is_shown_once_and_revoked(self):
+        config = self.make_config(
+            PARTNER_LINES, endpoint="tour-token", name="Called with tokens"
+        )
+        self.start_tour(START, "bj_api_sync_token_tour", login="admin")
+        tokens = config.with_context(active_test=False).token_ids
+        self.assertEqual(tokens.mapped("state"), ["revoked"])
+
+    def test_a_sample_becomes_a_nested_endpoint(self):
+        self.start_tour(START, "bj_api_sync_json_tour", login="admin")
+        config = self.env["bj.api.sync.config"].search([("endpoint", "=", "tour-json")])
+        nested = config.line_ids.mapping_config_id.mapped("model_name")
+        self.assertLessEqual({"res.country", "res.partner"}, set(nested))
+
+    def test_a_long_run_shows_a_bar_and_can_be_stopped(self):
+        self.patch(progress_module, "STEP_SECONDS", -1)
+        self.patch(delivery_module, "STEP_ROWS", 1)
+        config = self.make_config(
+            PARTNER_LINES,
+            name="Stopped by tour",
+            request_type="out",
+            methods=("POST",),
+            auth_type="none",
+            url="https://shop.example.com/contacts",
+        )
+        partners = self.env["res.partner"].create(
+            [{"name": f"P{number}", "ref": f"S-{number}"} for number in range(300)]
+        )
+        self.env["bj.api.sync.outbound"]._enqueue(config, partners, "manual")
+        deliveries = config.delivery_ids
+        self.start_tour("/odoo/api-deliveries?debug=1", PROGRESS_TOUR, login="admin")
+        deliveries.invalidate_recordset()
+        cancelled = deliveries.filtered(lambda row: row.state == "cancelled")
+        self.assertTrue(0 < len(cancelled) < 300, len(cancelled))
+
+    def test_a_rule_makes_a_delivery(self):
+        self.start_tour(START, "bj_api_sync_out_tour", login="admin")
         config = self.env["bj.api.sync.config"].search([("name", "=", "Sent by tour")])
         self.assertEqual(config.server_action_ids.base_automation_id.name, config.name)
         self.assertEqual(config.delivery_ids.state, "pending")

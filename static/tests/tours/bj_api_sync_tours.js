@@ -120,7 +120,7 @@ tours.add("bj_api_sync_preview_tour", {
             trigger: ".o_form_statusbar button[name=action_open_preview]",
             run: "click",
         },
-        { trigger: ".modal div[name=body] .ace_content:contains(customer_id)" },
+        { trigger: ".modal div[name=body] textarea:value(customer_id)" },
         {
             trigger: ".modal-footer button[name=action_preview]",
             run: "click",
@@ -137,6 +137,208 @@ tours.add("bj_api_sync_preview_tour", {
             run: "click",
         },
         { trigger: "body:not(:has(.modal))" },
+    ],
+});
+
+tours.add("bj_api_sync_preview_out_tour", {
+    url: "/odoo/api-configurations?debug=1",
+    steps: () => [
+        ...openConfig("Sent by preview"),
+        {
+            trigger: ".o_form_statusbar button[name=action_open_preview]",
+            run: "click",
+        },
+        { trigger: ".modal div[name=res_id] input:value(Ada)" },
+        {
+            trigger: ".modal-footer button[name=action_preview]",
+            run: "click",
+        },
+        {
+            content: "The request is shown, its secret masked",
+            trigger: ".modal div[name=request_headers]:contains(X-Key: ***)",
+        },
+        { trigger: ".modal div[name=curl]:contains(curl -X POST)" },
+        {
+            trigger: ".modal .o_notebook a.nav-link[name=payload]",
+            run: "click",
+        },
+        { trigger: ".modal div[name=request_body] .ace_content:contains(Ada)" },
+        {
+            content: "Send it",
+            trigger: ".modal-footer button[name=action_run]",
+            run: "click",
+        },
+        {
+            trigger: ".modal-footer button.btn-primary:contains(Ok)",
+            run: "click",
+        },
+        { trigger: ".modal .alert-success:contains(Done for real)" },
+        {
+            trigger: ".modal-footer button:contains(Close)",
+            run: "click",
+        },
+        { trigger: "body:not(:has(.modal))" },
+    ],
+});
+
+let shownHeader = "";
+
+async function callShop() {
+    const response = await fetch("/bj_api_sync/v1/tour-token?limit=1", {
+        headers: { Authorization: shownHeader },
+    });
+    return response.status;
+}
+
+tours.add("bj_api_sync_token_tour", {
+    url: "/odoo/api-configurations?debug=1",
+    steps: () => [
+        ...openConfig("Called with tokens"),
+        {
+            trigger: ".o_notebook a.nav-link[name=authentication]",
+            run: "click",
+        },
+        {
+            trigger: ".o_notebook button[name=action_generate_token]",
+            run: "click",
+        },
+        {
+            trigger: ".modal div[name=name] input",
+            run: "edit Web shop",
+        },
+        {
+            trigger: ".modal-footer button[name=action_generate]",
+            run: "click",
+        },
+        { trigger: ".modal div[name=token] button.o_clipboard_button" },
+        {
+            content: "The token works",
+            trigger: ".modal div[name=header]:contains(Bearer)",
+            async run() {
+                const text = this.anchor.textContent;
+                shownHeader = text.slice(text.indexOf("Bearer")).trim();
+                const status = await callShop();
+                if (status !== 200) {
+                    throw new Error(`Answered ${status}`);
+                }
+            },
+        },
+        {
+            trigger: ".modal-footer button:contains(Done)",
+            run: "click",
+        },
+        {
+            content: "It is shown once: only its beginning is left",
+            trigger: "body:not(:has(.modal)) div[name=token_ids] td[name=prefix]",
+            run() {
+                if (document.body.innerHTML.includes(shownHeader.slice("Bearer ".length))) {
+                    throw new Error("The token is still on the page");
+                }
+            },
+        },
+        {
+            content: "Revoke it",
+            trigger: "div[name=token_ids] button[name=action_revoke]",
+            run: "click",
+        },
+        {
+            trigger: ".modal-footer button.btn-primary:contains(Ok)",
+            run: "click",
+        },
+        {
+            content: "It is refused at once",
+            trigger: "body:not(:has(.modal)) .alert:contains(Nobody can call)",
+            async run() {
+                const status = await callShop();
+                if (status !== 401) {
+                    throw new Error(`Answered ${status}`);
+                }
+            },
+        },
+        {
+            content: "It is kept among the revoked ones",
+            trigger: ".o_notebook button[name=action_open_tokens]",
+            run: "click",
+        },
+        { trigger: ".o_list_view td[name=state]:contains(Revoked)" },
+    ],
+});
+
+tours.add("bj_api_sync_json_tour", {
+    url: "/odoo/api-configurations?debug=1",
+    steps: () => [
+        {
+            trigger: ".o_control_panel button:contains(From JSON)",
+            run: "click",
+        },
+        ...choose("model_id", "Contact", ".modal"),
+        {
+            trigger: ".modal div[name=endpoint] input",
+            run: "edit tour-json",
+        },
+        {
+            content: "Paste a payload",
+            trigger: ".modal div[name=sample] textarea",
+            run: `edit ${JSON.stringify({
+                customerId: "C-1",
+                name: "Ann",
+                country: { code: "UA" },
+                tags: ["vip"],
+                children: [{ name: "Delivery", city: "Kyiv" }],
+                loyaltyLevel: 3,
+            })}`,
+        },
+        {
+            trigger: ".modal-footer button[name=action_propose]",
+            run: "click",
+        },
+        { trigger: ".modal tr.o_data_row td[name=parent_key]:contains(children/)" },
+        {
+            content: "What has no identifier is pointed out",
+            trigger: ".modal .alert-warning:contains(children)",
+        },
+        {
+            content: "A key without a field is left out",
+            trigger:
+                ".modal tr.o_data_row:has(td[name=api_key]:contains(loyaltyLevel)) td[name=is_selected] input:not(:checked)",
+        },
+        {
+            trigger: ".modal-footer button[name=action_create_config]",
+            run: "click",
+        },
+        { trigger: ".o_form_view div[name=endpoint_url]:contains(/v1/tour-json)" },
+        { trigger: "div[name=line_ids] td[name=api_key]:contains(children)" },
+    ],
+});
+
+tours.add("bj_api_sync_progress_tour", {
+    url: "/odoo/api-deliveries?debug=1",
+    steps: () => [
+        {
+            trigger: ".o_list_view thead .o_list_record_selector input",
+            run: "click",
+        },
+        {
+            content: "All of them, not only this page",
+            trigger: ".o_list_select_domain",
+            run: "click",
+        },
+        {
+            trigger: ".o_control_panel button[name=action_cancel]",
+            run: "click",
+        },
+        {
+            trigger: ".modal-footer button.btn-primary:contains(Ok)",
+            run: "click",
+        },
+        { trigger: ".modal .progress[aria-valuemax]:not([aria-valuenow='0'])" },
+        {
+            content: "Enough",
+            trigger: ".modal-footer button:contains(Stop)",
+            run: "click",
+        },
+        { trigger: ".o_notification:contains(deliveries were cancelled)" },
+        { trigger: "body:not(:has(.modal)) .o_data_row td[name=state]:contains(Cancelled)" },
     ],
 });
 
