@@ -415,5 +415,11 @@ tours.add("bj_api_sync_out_tour", {
             run: "click",
         },
         { trigger: "div[name=payload_pretty] .ace_content:contains(Touring Contact)" },
+        {
+            content: "Leave the editor, which never stops changing the page",
+            trigger: ".o_breadcrumb a:contains(Deliveries)",
+            run: "click",
+        },
+        { trigger: ".o_list_view td[name=display_name]:contains(POST res.partner)" },
     ],
 });
