@@ -11,6 +11,10 @@ class TestList(ApiCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        countries = {
+            number: cls.env.ref(f"base.{code}").id
+            for number, code in ((1, "ua"), (3, "pl"), (5, "ua"))
+        }
         cls.partners = cls.env["res.partner"].create(
             [
                 {
@@ -19,6 +23,7 @@ class TestList(ApiCase):
                     "city": "Lviv" if number % 2 else "Kyiv",
                     "email": f"l{number}@example.com" if number != 3 else False,
                     "color": number,
+                    "country_id": countries.get(number),
                 }
                 for number in range(7)
             ]
@@ -158,6 +163,10 @@ class TestList(ApiCase):
             ("name__startswith=_1", []),
             ("email__isnull=true", ["3"]),
             ("email__isnull=false&color__lt=2", list("01")),
+            # contacts without a country show null, as would a country without a code
+            ("country__isnull=true", list("0246")),
+            ("country__isnull=false", list("135")),
+            ("country__ne=UA", list("02346")),
         ):
             with self.subTest(query=query):
                 path = f"contacts?order=customer_id&{query}"
@@ -173,6 +182,7 @@ class TestList(ApiCase):
                 '["&","|",["color","=",1],["color","=",2],["active","=",true]]',
                 list("12"),
             ),
+            ('[["country","=",null]]', list("0246")),
             ("[]", list("0123456")),
         ):
             with self.subTest(domain=domain):

@@ -169,6 +169,21 @@ class TestFilters(BaseCase):
             ([("name__startswith", "5%_\\")], [("name", "=like", "5\\%\\_\\\\%")]),
             ([("name__isnull", "true")], [("name", "=", False)]),
             ([("image__isnull", "0")], [("image", "!=", False)]),
+            (
+                [("address.country__isnull", "true")],
+                ["|", ("country_id", "=", False), ("country_id.code", "=", False)],
+            ),
+            (
+                [("address.country__isnull", "false")],
+                [("country_id.code", "!=", False)],
+            ),
+            (
+                [("address.country__ne", "UA"), ("address.country__ne", "PL")],
+                [
+                    "|", ("country_id", "=", False),
+                    ("country_id.code", "not in", ["UA", "PL"]),
+                ],
+            ),
             ([("born__gte", "2025-01-31")], [("born", ">=", date(2025, 1, 31))]),
             (
                 [("write_date__gt", "2025-01-31T12:00:00+02:00")],
@@ -310,6 +325,24 @@ class TestDomain(BaseCase):
             ),
             ('[["parent","!=",false]]', [("parent_id", "!=", False)]),
             ('[["image","=",false]]', [("image", "=", False)]),
+            (
+                '[["address.country","in",["UA",null]]]',
+                [
+                    "|", ("country_id", "=", False),
+                    ("country_id.code", "in", ["UA", False]),
+                ],
+            ),
+            (
+                '["!",["address.country","not like","U"]]',
+                [
+                    "!", "|", ("country_id", "=", False),
+                    ("country_id.code", "not like", "U"),
+                ],
+            ),
+            (
+                '[["address.country","not in",[null]]]',
+                [("country_id.code", "not in", [False])],
+            ),
             ("[['name', '=', 'it\\'s \\u0457']]", [("name", "=", "it's ї")]),
             (
                 '["!",["write_date","=","2025-01-31T10:00:00Z"]]',

@@ -379,11 +379,34 @@ def _filter_domain(name, values, fields, rules, cast):
         domain = []
         for value in values:
             is_null = _flag({name: value}, name)
-            domain.append((field.path, "=" if is_null else "!=", False))
+            operator = "=" if is_null else "!="
+            term = [(field.path, operator, False)]
+            domain += _or_nothing(field, operator, False, term)
         return domain
     if suffix == "startswith":
         values = [_escape_like(value) + "%" for value in values]
-    return _domain(name, field, operator, values, cast)
+    domain = _domain(name, field, operator, values, cast)
+    return _or_nothing(field, operator, values, domain)
+
+
+def _or_nothing(field, operator, value, expression):
+    """Return an expression that also finds rows whose path breaks off before its end.
+
+    They show ``null``, as an empty field does; the ORM would only look at rows that have
+    a related record. So ``country.code__isnull=true`` and ``country.code__ne=UA`` find
+    contacts without a country.
+    """
+    if field.field_type == "boolean":
+        finds_null = False
+    else:
+        values = value if isinstance(value, list | tuple) else [value]
+        finds_null = any(item is None or item is False for item in values)
+    is_negative = operator in ("!=", "not in", "not like", "not ilike")
+    if is_negative == finds_null:
+        return expression
+    steps = field.path.split(".")
+    heads = [[(".".join(steps[:end]), "=", False)] for end in range(1, len(steps))]
+    return _join("|", [*heads, expression])
 
 
 def _param_domain(param, values, cast):
@@ -511,7 +534,8 @@ def _domain_term(item, fields, cast):
     allowed = tuple(item for item in field.operators if item != "isnull")
     if operator not in allowed:
         raise _unknown(f"operator for {name} in domain", operator, allowed)
-    return _typed(name, field, operator, value, cast)
+    expression = _typed(name, field, operator, value, cast)
+    return _or_nothing(field, operator, value, expression)
 
 
 def _check_arity(items):
