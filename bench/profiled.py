@@ -1,8 +1,9 @@
-"""Fed to `odoo-bin shell` by `./dev bench --profile OPERATION`: where the time goes.
+"""Fed to `odoo-bin shell` by `./dev bench --cpu` and `--profile OPERATION`.
 
 Requests go straight into Odoo's WSGI application, in one process and one thread, so that
-a profile has everything but the sockets. CPU times and their ratio come first, measured
-without the profiler, then the SQL statements of one request, then the profiles.
+a profile has everything but the sockets, and what else the machine does hardly disturbs
+the CPU times. Those come first, without the profiler; a profile adds the SQL statements
+of one request and where the time goes.
 """
 
 import cProfile
@@ -10,8 +11,9 @@ import itertools
 import json
 import os
 import pstats
-import statistics
 import time
+from dataclasses import dataclass, field
+from functools import partial
 
 import odoo.http
 from odoo.addons.bj_bench.facts import TOKEN
@@ -21,30 +23,104 @@ from odoo.tools import SQL
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 STATEMENT_LENGTH = 150
+BULK = ("bulk", "nested")
 env = globals()["env"]
-numbers = itertools.count(int(time.time()))
+numbers = itertools.count(int(time.time() * 1000))
 partners = env["res.partner"].search([("ref", "like", "K%")], order="id")
 known = itertools.cycle([(partner.id, partner.ref) for partner in partners])
-columns = {field: key for key, field in KEYS.items()}
+columns = {name: key for key, name in KEYS.items()}
 env.cr.commit()
 
 
-def send(method, path, value=None):
-    body = None if value is None else json.dumps(value).encode()
-    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-    path, _mark, query = path.partition("?")
-    environ = EnvironBuilder(
-        method=method,
-        path=path,
-        query_string=query,
-        data=body,
-        headers=headers,
-        environ_base={"REMOTE_ADDR": "127.0.0.1"},
-    ).get_environ()
-    answer, status, _headers = run_wsgi_app(odoo.http.root, environ, buffered=True)
-    text = b"".join(answer)
-    assert status.startswith("2"), (method, path, status, text[:400])
-    return json.loads(text)
+@dataclass
+class Peer:
+    """A way into Odoo: ``keys`` are what it calls the fields."""
+
+    name: str
+    root: str
+    nested_root: str
+    list_query: str = ""
+    headers: dict = field(default_factory=dict)
+    keys: dict = field(default_factory=dict)
+
+    def send(self, method, path, value=None):
+        body = None if value is None else json.dumps(value).encode()
+        path, _mark, query = path.partition("?")
+        environ = EnvironBuilder(
+            method=method,
+            path=path,
+            query_string=query,
+            data=body,
+            headers={"Content-Type": "application/json", **self.headers},
+            environ_base={"REMOTE_ADDR": "127.0.0.1"},
+        ).get_environ()
+        answer, status, _headers = run_wsgi_app(odoo.http.root, environ, buffered=True)
+        text = b"".join(answer)
+        assert status.startswith("2"), (method, path, status, text[:400])
+        return json.loads(text)
+
+    def record(self, record_id, ref):
+        return f"{self.root}/{ref if self.keys else record_id}"
+
+    def named(self, values):
+        return {self.keys.get(name, name): value for name, value in values.items()}
+
+
+RAW = Peer("raw", "/bj_bench/partners", "/bj_bench/nested")
+RAW_USER = Peer("raw_user", RAW.root, RAW.nested_root, headers={"X-Bench-User": "1"})
+OURS, OURS_NOLOG = (
+    Peer(
+        name,
+        f"/bj_api_sync/v1/{endpoint}",
+        "/bj_api_sync/v1/bench-nested",
+        "&order=id&count=none",
+        {"Authorization": f"Bearer {TOKEN}"},
+        columns,
+    )
+    for name, endpoint in (("ours", "bench"), ("ours_nolog", "bench-nolog"))
+)
+PEERS = (RAW, RAW_USER, OURS, OURS_NOLOG)
+
+
+# Each returns a request that is ready to be sent; what it needs is made before.
+
+
+def make_list(peer):
+    path = f"{peer.root}?limit=100&offset=1000{peer.list_query}"
+    return partial(peer.send, "GET", path)
+
+
+def make_get(peer):
+    return partial(peer.send, "GET", peer.record(*next(known)))
+
+
+def make_create(peer):
+    return partial(peer.send, "POST", peer.root, peer.named(row()))
+
+
+def make_update(peer):
+    number = next(numbers)
+    values = {"street": f"{number} New Street", "city": f"New Town {number}"}
+    return partial(peer.send, "PUT", peer.record(*next(known)), peer.named(values))
+
+
+def make_delete(peer):
+    values = row()
+    [partner_id] = RAW.send("POST", RAW.root, values)
+    return partial(peer.send, "DELETE", peer.record(partner_id, values["ref"]))
+
+
+def make_bulk(peer):
+    rows = [peer.named(row()) for _n in range(1000)]
+    return partial(peer.send, "POST", peer.root, rows)
+
+
+def make_nested(peer):
+    rows = []
+    for number in range(1000):
+        tags = [f"Tag {(number + step) % 20}" for step in (0, 7)]
+        rows.append(peer.named({**row(), "country": "UA", "tags": tags}))
+    return partial(peer.send, "POST", peer.nested_root, rows)
 
 
 def row():
@@ -60,63 +136,31 @@ def row():
     }
 
 
-def change():
-    number = next(numbers)
-    return {"street": f"{number} New Street", "city": f"New Town {number}"}
+def measure(operation):
+    """Return ``{peer: CPU ms of a request}``, of requests in turn.
+
+    Of many the 20th percentile is taken: what disturbs a request only ever adds to it.
+    """
+    make = globals()[f"make_{operation}"]
+    rounds = 5 if operation in BULK else 60
+    times = {peer.name: [] for peer in PEERS}
+    for number in range(-3, rounds):  # the first ones only warm up
+        for peer in PEERS[:: -1 if number % 2 else 1]:
+            request = make(peer)
+            start = time.process_time()
+            request()
+            if number >= 0:
+                times[peer.name].append((time.process_time() - start) * 1000)
+    return {name: sorted(found)[len(found) // 5] for name, found in times.items()}
 
 
-def named(values):
-    return {columns.get(field, field): value for field, value in values.items()}
-
-
-def nested():
-    number = next(numbers)
-    tags = [f"Tag {(number + step) % 20}" for step in (0, 7)]
-    return {**row(), "country": "UA", "tags": tags}
-
-
-def delete(is_ours):
-    values = row()
-    [partner_id] = send("POST", RAW, values)
-    send("DELETE", f"{OURS}/{values['ref']}" if is_ours else f"{RAW}/{partner_id}")
-
-
-OURS, RAW = "/bj_api_sync/v1/bench", "/bj_bench/partners"
-PAGE = "?limit=100&offset=1000"
-OPERATIONS = {  # ours, raw; each delete makes the contact first, in both
-    "list": (
-        lambda: send("GET", f"{OURS}{PAGE}&order=id&count=none"),
-        lambda: send("GET", f"{RAW}{PAGE}"),
-    ),
-    "get": (
-        lambda: send("GET", f"{OURS}/{next(known)[1]}"),
-        lambda: send("GET", f"{RAW}/{next(known)[0]}"),
-    ),
-    "create": (
-        lambda: send("POST", OURS, named(row())),
-        lambda: send("POST", RAW, row()),
-    ),
-    "update": (
-        lambda: send("PUT", f"{OURS}/{next(known)[1]}", named(change())),
-        lambda: send("PUT", f"{RAW}/{next(known)[0]}", change()),
-    ),
-    "delete": (lambda: delete(True), lambda: delete(False)),
-    "bulk": (
-        lambda: send("POST", OURS, [named(row()) for _n in range(1000)]),
-        lambda: send("POST", RAW, [row() for _n in range(1000)]),
-    ),
-    "nested": (
-        lambda: send("POST", f"{OURS}-nested", [named(nested()) for _n in range(1000)]),
-        lambda: send("POST", "/bj_bench/nested", [nested() for _n in range(1000)]),
-    ),
-}
-
-
-def cpu_ms(request, count):
-    start = time.process_time()
-    for _number in range(count):
-        request()
-    return (time.process_time() - start) / count * 1000
+def show_cpu(operations):
+    print("\nCPU ms of a request, without sockets (x raw)")
+    print(f"{'':<12}" + "".join(f"{peer.name:>18}" for peer in PEERS))
+    for operation in operations:
+        times = measure(operation)
+        texts = [f"{ms:.1f} ({ms / times['raw']:.2f} x)" for ms in times.values()]
+        print(f"{operation:<12}" + "".join(f"{t:>18}" for t in texts), flush=True)
 
 
 def show_statements(title, request):
@@ -129,10 +173,8 @@ def show_statements(title, request):
         try:
             return execute(cursor, query, *args, **options)
         finally:
-            text = " ".join(
-                query.code.split() if isinstance(query, SQL) else query.split()
-            )
-            seen.append((time.perf_counter() - start, text))
+            text = query.code if isinstance(query, SQL) else query
+            seen.append((time.perf_counter() - start, " ".join(text.split())))
 
     Cursor.execute = note
     try:
@@ -144,12 +186,13 @@ def show_statements(title, request):
         print(f"{seconds * 1000:8.2f} ms  {text[:STATEMENT_LENGTH]}")
 
 
-def profile(title, request, count):
+def profile(title, make, count):
     profiler = cProfile.Profile()
-    profiler.enable()
     for _number in range(count):
+        request = make()
+        profiler.enable()
         request()
-    profiler.disable()
+        profiler.disable()
     print(f"\n{title}, {count} requests")
     statistics_of_calls = pstats.Stats(profiler)
     statistics_of_calls.strip_dirs().sort_stats("cumulative").print_stats(60)
@@ -157,19 +200,14 @@ def profile(title, request, count):
 
 
 def main():
-    operation = os.environ["BJ_BENCH_PROFILE"]
-    ours, raw = OPERATIONS[operation]
-    count = 1 if operation in ("bulk", "nested") else 40
-    for request in (ours, raw):
-        cpu_ms(request, min(count, 8))  # warms up
-    pairs = [(cpu_ms(ours, count), cpu_ms(raw, count)) for _round in range(5)]
-    ratio = statistics.median(mine / theirs for mine, theirs in pairs)
-    mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"{operation}: {mine:.1f} ms CPU, raw {theirs:.1f}, {ratio:.2f} x")
-    show_statements("ours", ours)
-    show_statements("raw", raw)
-    profile("ours", ours, count)
-    profile("raw", raw, count)
+    operations = os.environ["BJ_BENCH_CPU"].split(",")
+    show_cpu(operations)
+    if os.environ["BJ_BENCH_PROFILE"]:
+        make = globals()[f"make_{operations[0]}"]
+        for peer in (OURS, RAW):
+            show_statements(peer.name, make(peer))
+        for peer in (OURS, RAW):
+            profile(peer.name, partial(make, peer), 1 if operations[0] in BULK else 40)
 
 
 main()

@@ -17,6 +17,9 @@ import targets
 from peers import PEERS
 from server import Database, Server, Settings, install_oca
 
+# What bench/profiled.py can do.
+PROFILED = ("list", "get", "create", "update", "delete", "bulk", "nested")
+
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
@@ -37,7 +40,10 @@ def parse_arguments():
     )
     parser.add_argument("--clients", type=split, default=["4", "16"])
     parser.add_argument(
-        "--profile", metavar="OPERATION", help="profile one operation instead"
+        "--cpu", action="store_true", help="compare CPU times in one process instead"
+    )
+    parser.add_argument(
+        "--profile", metavar="OPERATION", help="the same for one, with its profile"
     )
     parser.add_argument("--json", metavar="FILE", help="write all numbers to it")
     parser.add_argument("--markdown", action="store_true", help="tables for a document")
@@ -54,6 +60,8 @@ def parse_arguments():
     for name, known in (("only", peers), ("ops", [*inbound.OPERATIONS, "outbound"])):
         if unknown := set(getattr(args, name)) - set(known):
             parser.error(f"--{name}: unknown {', '.join(sorted(unknown))}")
+    if args.profile not in (None, *PROFILED):
+        parser.error(f"--profile: one of {', '.join(PROFILED)}")
     return args
 
 
@@ -67,8 +75,8 @@ def main():
     results = {"machine": describe_machine(), "arguments": vars(args)}
     oca = install_oca(settings, find_oca(args))
     with Database(settings, oca, args.keep) as database:
-        if args.profile:
-            return database.profile(args.profile)
+        if args.cpu or args.profile:
+            return database.profile(find_profiled(args), bool(args.profile))
         deadline = time.monotonic() + args.minutes * 60
         show_table = show_markdown if args.markdown else show_text
         operations = [name for name in inbound.OPERATIONS if name in args.ops]
@@ -87,9 +95,15 @@ def main():
             json.dump(results, file, indent=1)
 
 
+def find_profiled(args):
+    if args.profile:
+        return [args.profile]
+    return [name for name in PROFILED if name in args.ops]
+
+
 def find_oca(args):
     """Return the OCA servers to compare with: they make every request dearer."""
-    if args.profile:
+    if args.cpu or args.profile:
         return []
     with_jobs = "outbound" in args.ops and not args.quick
     return [*args.only, *(["queue_job"] if with_jobs else [])]

@@ -140,12 +140,13 @@ class Database:
         ]
         return [str(part) for part in command], environment
 
-    def profile(self, operation):
+    def profile(self, operations, with_profile):
         """Run `profiled.py` in Odoo's shell; return its exit code."""
         options = ["-d", self.name, "--no-http", "--log-level=warn"]
         command, environment = self.odoo(*options)
         command.insert(2, "shell")
-        environment["BJ_BENCH_PROFILE"] = operation
+        environment["BJ_BENCH_CPU"] = ",".join(operations)
+        environment["BJ_BENCH_PROFILE"] = "1" if with_profile else ""
         with Path(__file__).with_name("profiled.py").open() as script:
             return subprocess.run(command, env=environment, stdin=script).returncode
 

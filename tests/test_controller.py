@@ -930,6 +930,15 @@ class TestRunAs(ApiCase):
             ["uk_UA", "Asia/Tokyo", company.id, False, self.user.id],
         )
 
+    def test_a_rule_that_asks_for_the_company_reads_nothing_of_it(self):
+        endpoint = self.env["bj.api.sync.config"]._get_endpoint("contacts")
+        self.env.flush_all()
+        self.env.invalidate_all()
+        self.env["bj.api.sync.gate"]._spare_company(endpoint)
+        company = self.env["res.company"].browse(endpoint.company_id)
+        with self.assertQueryCount(0):
+            self.assertEqual(company.parent_ids, company)
+
     def test_records_of_another_company_stay_hidden(self):
         company = self.env["res.company"].create({"name": "BJ second"})
         self.env.ref("base.res_partner_rule").active = True
