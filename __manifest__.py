@@ -31,6 +31,7 @@
         "views/bj_api_sync_guide_templates.xml",
         "views/bj_api_sync_menus.xml",
     ],
+    "images": ["static/description/configuration.png"],
     "demo": ["demo/bj_api_sync_config_demo.xml"],
     "assets": {
         "web.assets_backend": ["bj_api_sync/static/src/**/*"],
