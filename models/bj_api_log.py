@@ -113,9 +113,8 @@ class BjApiLog(models.Model):
         redactor, limit = redactor or self._get_redactor(tuple(secret_headers))
         for name in HEADER_FIELDS:
             if isinstance(vals.get(name), dict):
-                vals[name] = json.dumps(
-                    redactor.headers(vals[name]), ensure_ascii=False
-                )
+                text = json.dumps(redactor.headers(vals[name]), ensure_ascii=False)
+                vals[name] = redact.cut(text, limit)
         for name in BODY_FIELDS:
             if vals.get(name) is not None:
                 vals[name] = redactor.body(vals[name], content_type, limit)
@@ -145,7 +144,7 @@ class BjApiLog(models.Model):
             row = dict.fromkeys(names)
             for name, value in vals.items():
                 if isinstance(value, str):
-                    value = value.replace("\0", "\ufffd")
+                    value = redact.storable(value)
                 row[name] = None if value in (False, "") else value
             rows.append(tuple({**common, **row}.values()))
         self.env.cr.execute(

@@ -436,7 +436,7 @@ class BjApiSyncConfig(models.Model):
     def _pause(self, reason, tell=True):
         self._update_quietly(is_paused=True, pause_reason=reason)
         if tell:
-            for config in self:
+            for config in self.exists():
                 config._open_activity(
                     PAUSE_ACTIVITY,
                     self.env._("%s is paused", config.name),

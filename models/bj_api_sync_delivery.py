@@ -859,22 +859,31 @@ class BjApiLog(models.Model):
     @api.model
     def _record_attempts(self, settlements):
         """Write the log rows of many attempts with one statement."""
+        # Whatever the rows refer to may have been deleted since the claim: theirs are the
+        # references that are good.
+        names = ("config_id", "company_id", "user_id")
         self.env.cr.execute(
-            "SELECT id FROM bj_api_sync_delivery WHERE id = ANY(%s)",
-            [[settlement.claim.id for settlement in settlements]],
+            SQL(
+                "SELECT id, %s FROM bj_api_sync_delivery WHERE id = ANY(%s)",
+                SQL(", ").join(map(SQL.identifier, names)),
+                [settlement.claim.id for settlement in settlements],
+            )
         )
-        found = {row_id for (row_id,) in self.env.cr.fetchall()}
+        found = {
+            row_id: dict(zip(names, references, strict=True))
+            for row_id, *references in self.env.cr.fetchall()
+        }
         redactors = {}
         rows = []
         for settlement in settlements:
             log = dict(settlement.log)
-            names = log.get("secret_headers", ())
-            if names not in redactors:
-                redactors[names] = self._get_redactor(names)
-            if settlement.claim.id not in found:  # deleted with its configuration
-                log.update(delivery_id=None, config_id=None)
+            secret = log.get("secret_headers", ())
+            if secret not in redactors:
+                redactors[secret] = self._get_redactor(secret)
+            gone = {"delivery_id": None, **dict.fromkeys(names)}
+            log.update(found.get(settlement.claim.id, gone))
             level = log.pop("level", "none")
-            row = self._prepare_row(level, log, redactors[names])
+            row = self._prepare_row(level, log, redactors[secret])
             if row is not None:
                 rows.append(row)
         self._insert_many(rows)

@@ -126,7 +126,8 @@ class BjApiSyncDestination(models.Model):
         self.env.cr.execute(
             """UPDATE bj_api_sync_destination
                SET hold_until = %s, last_error = COALESCE(%s, last_error),
-                   config_id = COALESCE(%s, config_id)
+                   config_id = COALESCE(
+                       (SELECT id FROM bj_api_sync_config WHERE id = %s), config_id)
                WHERE name = %s""",
             [hold_until, last_error, last_config_id, name],
             log_exceptions=False,

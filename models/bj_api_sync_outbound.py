@@ -14,7 +14,7 @@ from odoo.exceptions import UserError
 from odoo.modules.module import get_manifest
 
 from ..exceptions import ApiError
-from ..tools import mapping, payload, retry, signature, transport
+from ..tools import mapping, payload, redact, retry, signature, transport
 from ..tools import url as url_tools
 from ..tools.message import Call, OutboundRequest
 from .bj_api_sync_config import split_list
@@ -677,11 +677,13 @@ class BjApiSyncOutbound(models.AbstractModel):
     @api.model
     def _explain(self, response):
         """Return a sentence for an attempt that failed: what happened, what to do."""
+        redactor, _limit = self.env["bj.api.log"]._get_redactor()
         if response.status is None:
-            return response.error
+            return redact.storable(response.error)
         parts = [f"HTTP {response.status} {get_phrase(response.status)}."]
         if 300 <= response.status < 400:
-            location = response.headers.get("location", "")
+            location = redactor.query(response.headers.get("location", ""))
+            location = redact.cut(location, MAX_SNIPPET)
             parts.append(
                 f"Redirects are not followed; it leads to {location}. If that is right, "
                 "make it the Request URL."
@@ -689,13 +691,12 @@ class BjApiSyncOutbound(models.AbstractModel):
         elif response.status in ADVICE:
             parts.append(ADVICE[response.status])
         if response.body:
-            redactor, _limit = self.env["bj.api.log"]._get_redactor()
             text = redactor.body(
                 response.body, response.headers.get("content-type", "")
             )
             text = " ".join(text.split())[:MAX_SNIPPET]
             parts.append(f"It answered: {text}")
-        return " ".join(parts)
+        return redact.storable(" ".join(parts))
 
     @api.model
     def _prepare_log(self, claim, target, request, response, error):
@@ -880,7 +881,7 @@ def parse_json(text):
 def describe(error):
     """Return the message of an exception, with its class where that says something."""
     if isinstance(error, ApiError):
-        return error.description
+        return redact.storable(error.description)
     if isinstance(error, UserError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+        return redact.storable(str(error))
+    return redact.storable(f"{type(error).__name__}: {error}")

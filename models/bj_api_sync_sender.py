@@ -45,6 +45,7 @@ RETRIED = (
     errorcodes.FOREIGN_KEY_VIOLATION,  # a configuration was deleted meanwhile
 )
 MAX_TRIES = 10
+LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)  # also: overtaken too often
 
 
 @dataclass(frozen=True)
@@ -344,11 +345,32 @@ class BjApiSyncSender(models.AbstractModel):
             else:
                 plain.append((settlement, response))
         if plain or released:
-            in_own_cursor(self, self._settle, plain, released)
+            self._settle_plain(plain, released)
         for settlement, response in special:
             self._settle_answer(settlement, response)
         run.done += len(plain) + len(special)
         self._measure(run, results)
+
+    @api.model
+    def _settle_plain(self, plain, released=()):
+        """Settle together, and one by one if there is one among them that cannot be."""
+        try:
+            in_own_cursor(self, self._settle, plain, released)
+            return
+        except LOST:
+            raise  # the database is gone; what is in hand comes due again
+        except Exception as error:
+            _logger.exception("%s answers could not be settled", len(plain))
+            reason = type(error).__name__
+        if len(plain) > 1 or released:
+            in_own_cursor(self, self._settle, (), released)
+            for result in plain:
+                self._settle_plain([result])
+            return
+        # Without what came with the answer: it would stand in the way for ever.
+        ((settlement, response),) = plain
+        bare = replace(settlement, error=settlement.error and reason, log={})
+        in_own_cursor(self, self._settle, [(bare, response)])
 
     @api.model
     def _measure(self, run, results):
@@ -404,6 +426,8 @@ class BjApiSyncSender(models.AbstractModel):
         """
         try:
             in_own_cursor(self, self._settle_with_answer, settlement, response)
+        except LOST:
+            raise
         except Exception as error:
             _logger.warning(
                 "Delivery %s: its answer could not be used",
@@ -417,11 +441,11 @@ class BjApiSyncSender(models.AbstractModel):
     def _settle_with_answer(self, settlement, response):
         claim = settlement.claim
         context = {"lang": claim.lang, "tz": claim.tz}
-        if claim.company_id:
-            context["allowed_company_ids"] = [claim.company_id]
-        env = api.Environment(
-            self.env.cr, claim.user_id or SUPERUSER_ID, context, su=True
-        )
+        company = self.env["res.company"].browse(claim.company_id).exists()
+        if company:
+            context["allowed_company_ids"] = company.ids
+        user = self.env["res.users"].browse(claim.user_id).exists()
+        env = api.Environment(self.env.cr, user.id or SUPERUSER_ID, context, su=True)
         config = env["bj.api.sync.config"].browse(claim.config_id)
         outbound = env["bj.api.sync.outbound"]
         next_row = outbound._handle_answer(claim, config, response)
@@ -661,8 +685,8 @@ def get_failed(settlement, error):
 def in_own_cursor(service, method, *args):
     """Call a method of an Odoo service in a transaction of its own, and commit it.
 
-    Repeated when PostgreSQL finds that it was overtaken, so the method must have no
-    effect elsewhere.
+    Repeated when PostgreSQL finds that it was overtaken, or has gone away for a moment,
+    so the method must have no effect elsewhere.
     """
     registry = service.env.registry
     for attempt in range(1, MAX_TRIES + 1):
@@ -672,8 +696,15 @@ def in_own_cursor(service, method, *args):
                 # transaction, and one that is gone is not flushed.
                 env = api.Environment(cr, SUPERUSER_ID, {})
                 return getattr(env[service._name], method.__name__)(*args)
-        except (psycopg2.OperationalError, psycopg2.IntegrityError) as error:
-            if error.pgcode not in RETRIED or attempt == MAX_TRIES:
+        except (*LOST, psycopg2.IntegrityError) as error:
+            is_repeated = error.pgcode in RETRIED or is_lost(error)
+            if not is_repeated or attempt == MAX_TRIES:
                 raise
             _logger.debug("%s is repeated: %s", method.__name__, error.pgcode)
             time.sleep(random.uniform(0, 0.01 * 2**attempt))
+
+
+def is_lost(error):
+    """Tell whether an error of psycopg2 says that the connection is gone."""
+    # 08: connection exception; 57: operator intervention, such as a restart.
+    return isinstance(error, LOST) and (error.pgcode or "08")[:2] in ("08", "57")

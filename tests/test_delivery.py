@@ -1,9 +1,10 @@
 import json
 from datetime import datetime, timedelta
 
-from odoo.tests import tagged
+from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
+from ..tools import transport
 from .outbound_common import OutboundCase
 from .receiver import answer, html, redirect, reset, retry_after
 
@@ -396,8 +397,6 @@ class TestSend(OutboundCase):
         (current,) = deliveries._take(delivery.ids, [])
         target = outbound._get_target(delivery.config_id)
         request = outbound._prepare_request(stale, target)
-        from ..tools import transport
-
         response = transport.send(request)
         sender._settle([(outbound._judge(stale, target, request, response), response)])
         self.env.invalidate_all()
@@ -585,3 +584,101 @@ class TestVacuum(OutboundCase):
         self.assertEqual(
             self._get_deliveries(config), deliveries[1] | deliveries[2] | deliveries[4]
         )
+
+
+@tagged("post_install", "-at_install")
+class TestWhatHappensMeanwhile(OutboundCase):
+    """Answers come seconds after the claim: anything may have gone by then, and no
+    answer keeps back those of others."""
+
+    def _claim(self, delivery, behaviour):
+        """Send a delivery whose answer is still to be settled; return how to do that."""
+        self.receiver.clear()
+        self.receiver.on("/orders", behaviour)
+        outbound = self.env["bj.api.sync.outbound"].sudo()
+        (claim,) = self.env["bj.api.sync.delivery"]._take(delivery.ids, [])
+        target = outbound._get_target(delivery.config_id)
+        request = outbound._prepare_request(claim, target)
+        response = transport.send(request)
+        settlement = outbound._judge(claim, target, request, response)
+        settle = self.env["bj.api.sync.sender"].sudo()._settle
+        return lambda: settle([(settlement, response)])
+
+    def test_a_configuration_deleted_while_it_sends_does_no_harm(self):
+        for status in (200, 404, 410, 500):
+            with self.subTest(status=status):
+                config = self._make_config()
+                delivery = self._enqueue(config, self._make_partner())
+                settle = self._claim(delivery, answer(status))
+                config.unlink()
+                self.env.flush_all()
+                settle()
+                self.env.invalidate_all()
+                log = self.env["bj.api.log"].search([], limit=1, order="id desc")
+                self.assertRecordValues(
+                    log, [{"config_id": False, "response_code": status}]
+                )
+
+    def test_user_company_and_record_may_go_while_a_delivery_is_on_its_way(self):
+        company = self.env["res.company"].create({"name": "Short-lived"})
+        user = new_test_user(self.env, "short-lived", groups="base.group_system")
+        user.write({"company_ids": [(4, company.id)], "company_id": company.id})
+        partner = self._make_partner()
+        config = self._make_config(response_script="record.write({'comment': 'x'})")
+        outbound = self.env["bj.api.sync.outbound"].with_user(user)
+        outbound = outbound.with_company(company)
+        outbound._trigger(config, partner.with_user(user), "write")
+        delivery = self._commit(config)
+        self.assertRecordValues(
+            delivery, [{"user_id": user.id, "company_id": company.id}]
+        )
+        settle = self._claim(delivery, answer(200))
+        partner.unlink()
+        self.env.cr.execute("DELETE FROM res_users WHERE id = %s", [user.id])
+        self.env.cr.execute("DELETE FROM res_company WHERE id = %s", [company.id])
+        self.env.invalidate_all()
+        settle()
+        self.env.invalidate_all()
+        self.assertEqual(delivery.state, "delivered")
+        self.assertEqual(delivery.log_ids.status, "success")
+
+    def test_no_answer_is_too_strange_to_be_settled(self):
+        for name, behaviour in {
+            "NUL in the body": answer(400, b"no\x00text"),
+            "NUL in JSON": answer(400, b'{"why": "a\\u0000b"}'),
+            "half a pair in JSON": answer(400, b'{"why": "\\ud800"}'),
+            "no text at all": answer(400, bytes(range(256))),
+            "NUL in a header": redirect("http://other.example/\x00"),
+            "endless location": redirect("http://other.example/" + "x" * 60_000),
+        }.items():
+            with self.subTest(name), mute_logger("bj.api.sender"):
+                config = self._make_config()
+                delivery = self._enqueue(config, self._make_partner())
+                self.receiver.clear()
+                self.receiver.on("/orders", behaviour)
+                self._send()
+                self.assertIn(delivery.state, ("failed", "pending"))
+                self.assertEqual(delivery.attempt_count, 1)
+                self.assertFalse(delivery.is_claimed, "its answer is settled")
+                self.assertLess(len(delivery.last_error), 1000)
+                self.assertEqual(len(delivery.log_ids), 1)
+
+    def test_what_a_script_says_is_kept_whatever_it_is(self):
+        for vals in (
+            {"request_script": "raise UserError('a\\0b' + chr(55296))"},
+            {"response_script": "raise UserError('a\\0b' + chr(55296))"},
+        ):
+            with self.subTest(vals=vals), mute_logger("bj.api.sender"):
+                config = self._make_config(**vals)
+                delivery = self._enqueue(config, self._make_partner())
+                self._send()
+                self.assertEqual(delivery.state, "failed")
+                self.assertIn("a\ufffdb", delivery.last_error)
+
+    def test_huge_headers_of_an_answer_are_cut_in_the_log(self):
+        headers = {f"X-Fill-{n}": "x" * 60_000 for n in range(20)}
+        self.receiver.on("/orders", answer(200, headers=headers))
+        delivery = self._enqueue(self._make_config(), self._make_partner())
+        self._send()
+        self.assertEqual(delivery.state, "delivered")
+        self.assertLess(len(delivery.log_ids.response_headers), 70_000)

@@ -159,6 +159,11 @@ class Redactor:
         return self.text(value) if isinstance(value, str) else value
 
 
+def storable(text):
+    """Return text as PostgreSQL takes it: without NUL and halves of surrogate pairs."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
 def cut(text, limit=MAX_LENGTH, size=None):
     """Return ``text`` if it has at most ``limit`` bytes in UTF-8, else its start.
 

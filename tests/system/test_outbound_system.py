@@ -301,8 +301,8 @@ class TestKill(OutboundSystemCase):
         self.assertGreaterEqual(paths.count("/orders"), 2)
 
     def test_after_the_answer(self):
-        config_id = self.make(**SHORT)
-        self.receiver.on("/orders", receiver.answer(delay=2), receiver.answer())
+        config_id = self.make(**SHORT | {"read_timeout": 10})
+        self.receiver.on("/orders", receiver.answer(delay=5), receiver.answer())
         enqueue_in_shell(self.server, config_id, 1)
         self.receiver.wait(1, timeout=30)
         with closing(self.server.connect()) as blocker, blocker.cursor() as cursor:
@@ -312,7 +312,7 @@ class TestKill(OutboundSystemCase):
                 "SELECT FROM bj_api_sync_delivery WHERE config_id = %s FOR UPDATE",
                 [config_id],
             )
-            time.sleep(3)  # answered meanwhile
+            time.sleep(6)  # answered meanwhile
             self.server.kill()
         self.assertEqual(self.count(config_id, "pending"), 1)
         self.server.start()
@@ -325,6 +325,82 @@ class TestKill(OutboundSystemCase):
         self.server.kill()
         self.server.start()
         self.server.wait_ready()
+
+
+class TestLostConnections(OutboundSystemCase):
+    """PostgreSQL ends the sender's connection: nothing is lost, or sent twice."""
+
+    WAITING = "datname = current_database() AND wait_event_type = 'Lock'"
+    ALL = "datname = current_database() AND pid <> pg_backend_pid()"
+
+    def terminate(self, condition):
+        return self.server.query(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}"
+        )
+
+    def assertSentOnce(self, config_id):
+        self.wait_delivered(config_id, 1, timeout=LEASE)
+        ((attempts,),) = self.server.query(
+            "SELECT attempt_count FROM bj_api_sync_delivery WHERE config_id = %s",
+            [config_id],
+        )
+        self.assertEqual(attempts, 1)
+        self.assertEqual(len(self.receiver.requests), 1)
+
+    def test_while_it_claims(self):
+        config_id = self.make(**SHORT)
+        with closing(self.server.connect()) as blocker, blocker.cursor() as cursor:
+            blocker.autocommit = False
+            enqueue_in_shell(
+                self.server, config_id, 1, "env.cr.flush(); env.cr.commit()"
+            )
+            cursor.execute("LOCK TABLE bj_api_sync_delivery IN SHARE MODE")
+            if not self.receiver.requests:  # else it was too late to get in between
+                wait_until(lambda: self.terminate(self.WAITING), timeout=75)
+        self.assertSentOnce(config_id)
+
+    def test_while_it_sends(self):
+        self.receiver.on("/orders", receiver.answer(delay=3), receiver.answer())
+        config_id = self.make(**SHORT | {"read_timeout": 10})
+        enqueue_in_shell(self.server, config_id, 1)
+        self.receiver.wait(1, timeout=75)
+        self.assertTrue(self.terminate(self.ALL))
+        self.assertSentOnce(config_id)
+
+    def test_while_it_settles(self):
+        self.receiver.on("/orders", receiver.answer(delay=8), receiver.answer())
+        config_id = self.make(**SHORT | {"read_timeout": 15})
+        enqueue_in_shell(self.server, config_id, 1)
+        self.receiver.wait(1, timeout=75)
+        with closing(self.server.connect()) as blocker, blocker.cursor() as cursor:
+            blocker.autocommit = False
+            cursor.execute(
+                "SELECT FROM bj_api_sync_delivery WHERE config_id = %s FOR UPDATE",
+                [config_id],
+            )
+            wait_until(lambda: self.terminate(self.WAITING), timeout=15)
+        self.assertSentOnce(config_id)
+
+    def test_a_configuration_deleted_meanwhile_harms_no_other(self):
+        other_receiver = self.enterContext(Receiver())
+        self.receiver.on("/orders", receiver.answer(410, delay=3))
+        config_id = self.make(**SHORT | {"read_timeout": 10})
+        enqueue_in_shell(self.server, config_id, 1)
+        self.receiver.wait(1, timeout=75)
+        self.server.rpc("bj.api.sync.config", "unlink", [config_id])
+        self.config_ids.remove(config_id)
+        other = make_config(self.server, other_receiver.url("/orders"))
+        self.config_ids.append(other)
+        enqueue_in_shell(self.server, other, 1)
+        self.wait_delivered(other, 1)
+        wait_until(
+            lambda: self.server.query(
+                "SELECT 1 FROM bj_api_log WHERE config_id IS NULL AND response_code = 410"
+            )
+        )
+        self.assertNotIn(
+            "Traceback", self.server.log.partition("deleted bj.api.sync")[2]
+        )
 
 
 class TestNeutralizedCopy(OutboundSystemCase):
