@@ -10,15 +10,21 @@ import psycopg2
 import pytz
 from dateutil.relativedelta import relativedelta
 from odoo import Command, api, fields, models
-from odoo.exceptions import RedirectWarning, UserError, ValidationError
+from odoo.exceptions import (
+    AccessError,
+    RedirectWarning,
+    UserError,
+    ValidationError,
+)
 from odoo.tools import float_compare
 from odoo.tools.safe_eval import dateutil, safe_eval, test_python_expr
 
-from ..exceptions import ApiError, ScriptError
+from ..exceptions import ACCESS_REFUSED, ApiError, ScriptError
 from ..tools import deadline, script_helpers, script_lint
 from ..tools.script_state import running
 
 _logger = logging.getLogger("bj.api.script")
+_logger.addFilter(script_helpers.keep_in_one_record)
 
 DEFAULT_TIMEOUT = 10.0  # seconds
 FILENAME = "<bj_api_sync script>"  # of the script's frames in a traceback
@@ -337,6 +343,8 @@ def _describe(error):
         return error.description
     if isinstance(error, deadline.DeadlineExceeded):
         return f"{error} (bj_api_sync.script_timeout)"
+    if isinstance(error, AccessError):  # the caller's answer; the log has Odoo's text
+        return f"AccessError: {ACCESS_REFUSED}"
     if isinstance(error, UserError | RedirectWarning):
         return str(error.args[0]) if error.args else type(error).__name__
     if isinstance(error, KeyError):

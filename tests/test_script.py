@@ -184,7 +184,11 @@ class TestRunErrors(ScriptCase):
         for error, message in [
             (UserError("Own words"), "Script amount, line 1: Own words"),
             (ValidationError("Not valid"), "Script amount, line 1: Not valid"),
-            (AccessError("Not yours"), "Script amount, line 1: Not yours"),
+            (
+                AccessError("John may not read Contact 'Secret'"),
+                "Script amount, line 1: AccessError: The user that this endpoint runs "
+                "as has no right to do this.",
+            ),
             (NotFound("No such"), "Script amount, line 1: No such"),
             (ScriptError("Script b: no"), "Script amount, line 1: Script b: no"),
         ]:

@@ -122,6 +122,22 @@ class TestFunctions(BaseCase):
         with self.assertRaisesRegex(ValueError, "none of debug"):
             helpers.Log(logger)("x", "loud")
 
+    def test_a_line_of_the_log_cannot_be_forged(self):
+        logger = logging.getLogger("bj.api.script.test")
+        logger.addFilter(helpers.keep_in_one_record)
+        with self.assertLogs(logger, "DEBUG") as caught:
+            helpers.Log(logger)("Ann\n2026-11-25 10:00:00,000 1 CRITICAL db odoo: down")
+            helpers.Logger(logger).info("%s", "a\r\nb\rc")
+            helpers.Log(logger)("100 %")
+        self.assertEqual(
+            [record.getMessage() for record in caught.records],
+            [
+                "Ann\n    2026-11-25 10:00:00,000 1 CRITICAL db odoo: down",
+                "a\n    b\n    c",
+                "100 %",
+            ],
+        )
+
     def test_no_helper_has_a_dict_or_is_a_function_or_module(self):
         logger = logging.getLogger("bj.api.script")
         for helper in [

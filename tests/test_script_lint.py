@@ -92,6 +92,36 @@ class TestCheck(BaseCase):
             with self.subTest(source=source):
                 self.assertEqual(len(messages(source)), 1, messages(source))
 
+    def test_an_exponent_that_a_caller_may_choose_needs_a_bound(self):
+        for source in [
+            "10 ** request_data['decimals']",
+            "x ** -n",
+            "x **= n",
+            "1 << n",
+            "x <<= n",
+            "10 ** min(n, m)",
+            "10 ** min(n, 10 ** 6)",
+            "10 ** -min(n, 9)",
+            "10 ** min(n, 9, key=lambda value: -value)",
+            "min = max\n10 ** min(n, 3)",
+            "float = int\nfloat(10) ** n",
+        ]:
+            with self.subTest(source=source):
+                self.assertEqual(len(messages(source)), 1, messages(source))
+        [message] = messages("10 ** n")
+        self.assertIn("`10 ** min(n, 9)`", message)
+        for source in [
+            "10 ** min(request_data['decimals'], 9)",
+            "1.05 ** years",
+            "float(x) ** years",
+            "x ** 2",
+            "x ** 0.5",
+            "x ** -2",
+            "1 << min(n, 8)",
+        ]:
+            with self.subTest(source=source):
+                self.assertEqual(messages(source), [])
+
     def test_imports_are_answered_with_what_to_use_instead(self):
         for source, expected in [
             ("import json", "`json` is already there"),

@@ -227,6 +227,18 @@ def _repeats_in_repeat(parsed, inside=False):
     return any(_repeats_in_repeat(argument, inside) for argument in parsed)
 
 
+def keep_in_one_record(record):
+    """Indent what follows a line break, for a logger's ``addFilter``.
+
+    Scripts log what callers send, which could look like lines of the server itself.
+    """
+    text = record.getMessage()
+    lines = text.splitlines()
+    if len(lines) > 1 or "\r" in text:
+        record.msg, record.args = "%s", ("\n    ".join(lines),)
+    return True
+
+
 class Log(_Helper):
     """``log(message, level)``: a line in the server log, under ``bj.api.script``."""
 

@@ -383,10 +383,16 @@ class _Linter(ast.NodeVisitor):
 
     def check_operation(self, node, left, op, right):
         if isinstance(op, ast.Pow | ast.LShift):
-            base, exponent = _constant(left), _constant(right)
+            base, exponent = _constant(left), self.bound_of(right)
             if base == HUGE or exponent is not None and exponent > MAX_POWER:
                 self.refuse(
                     node, f"the number is too large (exponent over {MAX_POWER})"
+                )
+            elif exponent is None and not self.is_float(left):
+                self.refuse(
+                    node,
+                    "whoever chooses the exponent could stop the server; bound it, e.g. "
+                    "`10 ** min(n, 9)`, or begin with a float, e.g. `10.0 ** n`",
                 )
         elif isinstance(op, ast.Mult):
             for text, count in ((left, right), (right, left)):
@@ -395,6 +401,27 @@ class _Linter(ast.NodeVisitor):
                     self.refuse(node, f"more than {MAX_REPEAT} repetitions")
         elif isinstance(op, ast.Mod) and _is_sequence(left):
             self.check_width(node, getattr(left, "value", ""))
+
+    def bound_of(self, node):
+        """Return a number that this expression never exceeds, ``None`` if unknown."""
+        if not self.is_call_of(node, "min") or node.keywords:  # key= may turn it round
+            return _constant(node)
+        known = [_constant(argument) for argument in node.args]
+        return min((n for n in known if n is not None), default=None)
+
+    def is_float(self, node):
+        """Tell whether a power of this is computed as a float, which has a fixed size."""
+        if self.is_call_of(node, "float"):
+            return True
+        return isinstance(node, ast.Constant) and isinstance(node.value, float)
+
+    def is_call_of(self, node, name):
+        return (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == name
+            and name not in self.bound
+        )
 
     def visit_FormattedValue(self, node):
         for part in getattr(node.format_spec, "values", ()):
