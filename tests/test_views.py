@@ -12,7 +12,7 @@ KINDS = {
     "bj.api.sync.config.line": ("form",),
     "bj.api.sync.delivery": ("list", "kanban", "form", "graph", "pivot"),
     "bj.api.sync.destination": ("list", "kanban"),
-    "bj.api.sync.token": ("list", "form"),
+    "bj.api.sync.token": ("list", "kanban", "form"),
     "bj.api.log": ("list", "kanban", "form", "graph", "pivot"),
 }
 ACTIONS = (
