@@ -15,7 +15,7 @@ import inbound
 import outbound
 import targets
 from peers import PEERS
-from server import Database, Server, Settings, install_oca
+from server import Database, Server, Settings, durable_commits, install_oca
 
 # What bench/profiled.py can do.
 PROFILED = ("list", "get", "create", "update", "delete", "bulk", "nested")
@@ -73,26 +73,31 @@ def main():
     args = parse_arguments()
     settings = Settings()
     results = {"machine": describe_machine(), "arguments": vars(args)}
+    show_table = show_markdown if args.markdown else show_text
     oca = install_oca(settings, find_oca(args))
     with Database(settings, oca, args.keep) as database:
         if args.cpu or args.profile:
             return database.profile(find_profiled(args), bool(args.profile))
-        deadline = time.monotonic() + args.minutes * 60
-        show_table = show_markdown if args.markdown else show_text
-        operations = [name for name in inbound.OPERATIONS if name in args.ops]
-        if operations:
-            with Server(database, args.port, "--max-cron-threads=0") as server:
-                results["inbound"] = inbound.measure(
-                    server, args, operations, oca, deadline
-                )
-            inbound.show(results["inbound"], show_table)
-        if "outbound" in args.ops:
-            results["outbound"] = outbound.measure(database, args, oca)
-            outbound.show(results["outbound"], show_table)
+        with durable_commits():
+            measure(args, database, oca, results, show_table)
     targets.show(results, show_table)
     if args.json:
         with open(args.json, "w") as file:
             json.dump(results, file, indent=1)
+
+
+def measure(args, database, oca, results, show_table):
+    deadline = time.monotonic() + args.minutes * 60
+    operations = [name for name in inbound.OPERATIONS if name in args.ops]
+    if operations:
+        with Server(database, args.port, "--max-cron-threads=0") as server:
+            results["inbound"] = inbound.measure(
+                server, args, operations, oca, deadline
+            )
+        inbound.show(results["inbound"], show_table)
+    if "outbound" in args.ops:
+        results["outbound"] = outbound.measure(database, args, oca)
+        outbound.show(results["outbound"], show_table)
 
 
 def find_profiled(args):
