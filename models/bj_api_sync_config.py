@@ -450,6 +450,7 @@ class BjApiSyncConfig(models.Model):
             }
             super(BjApiSyncConfig, config).write(sealed)
         outbound.header_ids._rotate_secrets()
+        outbound.delivery_ids._rotate_secrets()
 
     def _get_secret(self, name):
         """Return an Out configuration's secret in clear, or ``""``.

@@ -335,7 +335,7 @@ class BjApiSyncConfig(models.Model):
                     reference=reference or self,
                 )
             )
-        return config
+        return config.sudo()  # the code may be run by anybody who has its button
 
     # -- schedule ----------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ class Row:
     res_id: int | None = None
     record_ids: list | None = None
     error: str = ""
+    failure: dict = field(default_factory=dict)  # more of the error, for its log row
     page_token: str | None = None
     sync_date: datetime | None = None
     pull_counts: dict | None = None
@@ -332,6 +333,13 @@ class BjApiSyncDelivery(models.Model):
             ids = dict.fromkeys(i for row in deliveries for i in row.res_ids)
             records = self.env[config.model_name].browse(ids).exists()
             made |= outbound._enqueue(config, records, event)
+        # The Filter Domain may leave a record out by now: nothing replaces its delivery.
+        kept = {(new.config_id.id, i) for new in made.sudo() for i in new.res_ids}
+        rebuilt = rebuilt.filtered(
+            lambda delivery: (
+                kept & {(delivery.config_id.id, i) for i in delivery.res_ids}
+            )
+        )
         rebuilt._change_idle(
             SQL("state = 'superseded', is_claimed = false, next_attempt_date = NULL"),
             ("pending", "failed"),
@@ -344,8 +352,9 @@ class BjApiSyncDelivery(models.Model):
         )
         if counts["left"]:
             left = self.env._(
-                "%(count)s were left as they are: a pull has no payload, and a record "
-                "that does not exist any more gives none.",
+                "%(count)s were left as they are: a pull has no payload, a record that "
+                "does not exist any more gives none, and neither does one that the "
+                "Filter Domain leaves out.",
                 count=counts["left"],
             )
             message = f"{message} {left}"
@@ -477,10 +486,39 @@ class BjApiSyncDelivery(models.Model):
         )
         ids = [row_id for (row_id,) in self.env.cr.fetchall()]
         config.invalidate_recordset(["delivery_ids"], flush=False)
-        if failed := [vals for vals in values if vals["state"] == "failed"]:
-            config._tell_failure(failed[-1]["last_error"])
+        failed = {
+            row_id: row for row_id, row in zip(ids, rows, strict=True) if row.error
+        }
+        if failed and not neutralized:
+            self._log_failed_rows(config, env, event, failed)
+            config._tell_failure(list(failed.values())[-1].error)
             self.env.flush_all()  # this may be the last flush of the transaction
         return ids
+
+    @api.model
+    def _log_failed_rows(self, config, env, event, rows):
+        """Write the log rows of what could not be built, ``{delivery id: row}``."""
+        for row_id, row in rows.items():
+            self.env["bj.api.log"].sudo()._record(
+                config.log_level,
+                {
+                    "name": f"{row.method} {config.model_name}",
+                    "config_id": config.id,
+                    "company_id": env.company.id,
+                    "direction": "out",
+                    "status": "error",
+                    "method": row.method,
+                    "url": row.url,
+                    "error_message": row.error,
+                    "model": config.model_name,
+                    "record_id": row.res_id,
+                    "record_count": len(row.ids),
+                    "user_id": env.uid,
+                    "delivery_id": row_id,
+                    "action": event,
+                    **row.failure,
+                },
+            )
 
     @api.model
     def _update_rows(self, env, event, rows):
@@ -545,6 +583,20 @@ class BjApiSyncDelivery(models.Model):
     def _is_neutralized(self):
         parameters = self.env["ir.config_parameter"].sudo()
         return bool(parameters.get_param("database.is_neutralized"))
+
+    def _rotate_secrets(self):
+        """Encrypt the headers that scripts have set anew, see ``action_rotate_secrets``."""
+        secret = self.env["bj.api.sync.secret"]
+        self.env.cr.execute(
+            """SELECT id, headers FROM bj_api_sync_delivery
+               WHERE id = ANY(%s) AND headers IS NOT NULL FOR NO KEY UPDATE""",
+            [self.ids],
+        )
+        for row_id, sealed in self.env.cr.fetchall():
+            self.env.cr.execute(
+                "UPDATE bj_api_sync_delivery SET headers = %s WHERE id = %s",
+                [secret._rotate(sealed), row_id],
+            )
 
     # -- claiming ----------------------------------------------------------------------
 

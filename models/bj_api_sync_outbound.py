@@ -2,6 +2,7 @@ import base64
 import json
 import logging
 import re
+import traceback
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -13,7 +14,7 @@ from odoo import SUPERUSER_ID, api, models
 from odoo.exceptions import UserError
 from odoo.modules.module import get_manifest
 
-from ..exceptions import ApiError
+from ..exceptions import ApiError, ScriptError
 from ..tools import mapping, payload, redact, retry, signature, transport
 from ..tools import url as url_tools
 from ..tools.message import Call, OutboundRequest
@@ -31,6 +32,7 @@ _logger = logging.getLogger("bj.api.outbound")
 
 TRIGGERS = "bj_api_sync.triggers"
 TRANSACTION = "bj_api_sync.transaction"
+ANSWERED = "bj_api_sync.answered"
 MAX_SNIPPET = 300  # characters of an answer in an error message
 MAX_PULL_BYTES = 10 * 1024 * 1024
 
@@ -152,6 +154,8 @@ class BjApiSyncOutbound(models.AbstractModel):
         """
         config_sudo = config.sudo()
         self._check_records(config_sudo, records)
+        if self.env.cr.postcommit.data.get(ANSWERED) == config.id:
+            return  # it would answer its own answer, for ever
         if not config_sudo.active or not records:
             return
         method = config_sudo.http_method_ids.name
@@ -380,6 +384,7 @@ class BjApiSyncOutbound(models.AbstractModel):
                     get_destination(config.url),
                     res_id=records.id,
                     error=describe(error),
+                    failure=get_failure(error),
                 )
             ]
 
@@ -747,9 +752,20 @@ class BjApiSyncOutbound(models.AbstractModel):
     def _handle_answer(self, claim, config, response):
         """Do with a good answer what the configuration says, in this transaction.
 
+        What this changes does not trigger the configuration itself.
+
         :return: row of the next page of a pull, else ``None``
         :raise Exception: whatever the response script or the mapping raises
         """
+        data = self.env.cr.postcommit.data
+        data[ANSWERED] = config.id
+        try:
+            return self._use_answer(claim, config, response)
+        finally:
+            data.pop(ANSWERED, None)
+
+    @api.model
+    def _use_answer(self, claim, config, response):
         records = self.env[claim.model].browse(claim.res_ids).exists()
         next_row = None
         if claim.method == "GET":
@@ -876,6 +892,14 @@ def parse_json(text):
         return json.loads(text or "null")
     except ValueError:
         return text
+
+
+def get_failure(error):
+    """Return what a log row has of an exception beside its message."""
+    found = {"line_id": getattr(error, "line_id", None) or None}
+    if not isinstance(error, ApiError | UserError) or isinstance(error, ScriptError):
+        found["traceback"] = "".join(traceback.format_exception(error))
+    return found
 
 
 def describe(error):

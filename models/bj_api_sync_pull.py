@@ -10,7 +10,7 @@ from ..exceptions import ApiError
 from ..tools import mapping, payload
 from ..tools.message import Call
 from .bj_api_sync_delivery import Row
-from .bj_api_sync_outbound import describe, get_destination
+from .bj_api_sync_outbound import describe, get_destination, get_failure
 
 _logger = logging.getLogger("bj.api.pull")
 
@@ -73,7 +73,11 @@ class BjApiSyncOutbound(models.AbstractModel):
                 return self._build_pull_row(config)
         except (ApiError, UserError, ValueError) as error:
             return Row(
-                "GET", config.url, get_destination(config.url), error=describe(error)
+                "GET",
+                config.url,
+                get_destination(config.url),
+                error=describe(error),
+                failure=get_failure(error),
             )
 
     @api.model

@@ -6,6 +6,10 @@ from odoo.exceptions import UserError
 from ..tools import credential
 
 
+class SecretUnavailable(UserError):
+    """A stored secret cannot be read: the key is missing, or is another one."""
+
+
 class BjApiSyncSecret(models.AbstractModel):
     """Hashing and encryption of what administrators type into password fields."""
 
@@ -35,7 +39,7 @@ class BjApiSyncSecret(models.AbstractModel):
         try:
             return self._cipher().decrypt(ciphertext)
         except credential.WrongKey as error:
-            raise UserError(
+            raise SecretUnavailable(
                 self.env._(
                     "A stored secret cannot be read with the key of this installation: "
                     "set bj_api_sync_key to the key it was sealed with, or type the "
@@ -62,7 +66,7 @@ class BjApiSyncSecret(models.AbstractModel):
                 tools.config["data_dir"],
             )
         except credential.MissingKey as error:
-            raise UserError(
+            raise SecretUnavailable(
                 self.env._(
                     "There is no usable key for stored secrets, so nothing is sent "
                     "until there is one: %(reason)s",

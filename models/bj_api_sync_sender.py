@@ -19,7 +19,8 @@ from .bj_api_sync_delivery import (
     TRICKLE_SECONDS,
     commit_unless_testing,
 )
-from .bj_api_sync_outbound import OutboundResult, describe, parse_json
+from .bj_api_sync_outbound import OutboundResult, describe, get_failure, parse_json
+from .bj_api_sync_secret import SecretUnavailable
 
 _logger = logging.getLogger("bj.api.sender")
 
@@ -237,6 +238,10 @@ class BjApiSyncSender(models.AbstractModel):
             target = run.targets[claim.config_id][0]
             try:
                 request = self._prepare_request(run, claim, target)
+            except SecretUnavailable as error:
+                # Of headers that a script has set; as with those of the configuration.
+                _logger.error("Nothing is sent: %s", error)
+                in_own_cursor(self, self._return_keyless, claim, str(error))
             except (UserError, ValueError) as error:
                 # A signing secret that is none, headers sealed with another key.
                 run.fail(
@@ -307,6 +312,12 @@ class BjApiSyncSender(models.AbstractModel):
             _logger.error("Nothing is sent: %s", error)
             self.env["bj.api.sync.delivery"]._postpone(ids, KEYLESS_SECONDS, error)
         return ready
+
+    @api.model
+    def _return_keyless(self, claim, error):
+        deliveries = self.env["bj.api.sync.delivery"]
+        deliveries._release([claim])
+        deliveries._postpone([claim.id], KEYLESS_SECONDS, error)
 
     @api.model
     def _get_target(self, run, config_id):
@@ -538,7 +549,7 @@ class BjApiSyncSender(models.AbstractModel):
             except Exception as raised:
                 error = describe(raised)
                 _logger.warning("Delivery %s: %s", claim.id, error, exc_info=True)
-                settle(self._fail_delivered, claim, error)
+                settle(self._fail_delivered, get_failed(settlement, raised))
         if settlement.state == "pending":
             outbound._wake_senders()
             if is_apart:
@@ -596,7 +607,8 @@ class BjApiSyncSender(models.AbstractModel):
         return outbound._make_claim(config, row, event, row_id), is_apart
 
     @api.model
-    def _fail_delivered(self, claim, error):
+    def _fail_delivered(self, settlement):
+        claim, error = settlement.claim, settlement.error
         self.env.cr.execute(
             """UPDATE bj_api_sync_delivery SET state = 'failed', last_error = %s
                WHERE id = %s AND state = 'delivered' RETURNING config_id""",
@@ -604,6 +616,7 @@ class BjApiSyncSender(models.AbstractModel):
         )
         for (config_id,) in self.env.cr.fetchall():
             self.env["bj.api.sync.config"].browse(config_id)._tell_failure(error)
+            self.env["bj.api.log"]._record_attempts([settlement])
             self.env["bj.api.sync.outbound"]._log_pull_end(claim, error=error)
 
     # -- cron --------------------------------------------------------------------------
@@ -678,7 +691,12 @@ def cancel_rolled_back(registry, delivery_id):
 def get_failed(settlement, error):
     """Return the settlement of a delivery whose answer could not be used."""
     message = describe(error)
-    log = {**settlement.log, "status": "error", "error_message": message}
+    log = {
+        **settlement.log,
+        **get_failure(error),
+        "status": "error",
+        "error_message": message,
+    }
     return replace(settlement, state="failed", error=message, log=log)
 
 

@@ -1,6 +1,9 @@
 import json
 from datetime import datetime, timedelta
+from unittest.mock import patch
 
+from cryptography.fernet import Fernet
+from odoo import tools
 from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
@@ -682,3 +685,125 @@ class TestWhatHappensMeanwhile(OutboundCase):
         self._send()
         self.assertEqual(delivery.state, "delivered")
         self.assertLess(len(delivery.log_ids.response_headers), 70_000)
+
+
+@tagged("post_install", "-at_install")
+class TestEvidence(OutboundCase):
+    """Whatever fails says in the log what it was, and where."""
+
+    def test_what_cannot_be_built_has_a_log_row_with_line_and_traceback(self):
+        config = self._make_config(
+            lines={
+                "ref": {"field_path": "ref", "is_record_identifier": True},
+                "price": {"value_type": "python_plain", "script": "1 / 0"},
+            }
+        )
+        delivery = self._enqueue(config, self._make_partner())
+        log = delivery.log_ids
+        self.assertRecordValues(
+            log,
+            [{"status": "error", "line_id": config.line_ids[1].id, "direction": "out",
+              "record_id": delivery.res_id, "error_message": delivery.last_error}],
+        )  # fmt: skip
+        self.assertIn("ZeroDivisionError", log.traceback)
+
+    def test_a_failing_response_script_leaves_its_traceback(self):
+        for is_now in (False, True):
+            with self.subTest(is_now=is_now), mute_logger("bj.api.sender"):
+                config = self._make_config(response_script="record.nothing")
+                partner = self._make_partner()
+                if is_now:
+                    config._make_outbound_http_request(partner)
+                else:
+                    self._enqueue(config, partner)
+                    self._send()
+                log = self._get_deliveries(config).log_ids.filtered("traceback")
+                self.assertRecordValues(
+                    log, [{"status": "error", "response_code": 200}]
+                )
+                self.assertIn("AttributeError", log.traceback)
+
+    def test_rebuilding_what_the_domain_leaves_out_now_loses_nothing(self):
+        self.receiver.on("/orders", answer(400))
+        config = self._make_config(filter_domain="[('ref', '=like', 'C%')]")
+        partner = self._make_partner()
+        delivery = self._enqueue(config, partner)
+        self._send()
+        partner.ref = "D1"
+        message = delivery.action_rebuild_and_send()["params"]["message"]
+        self.assertEqual(delivery.state, "failed")
+        self.assertIn("1 were left as they are", message)
+
+
+@tagged("post_install", "-at_install")
+class TestSecretsOfScripts(OutboundCase):
+    """Headers that a script has set are sealed like every outbound secret."""
+
+    SCRIPT = "headers['X-Signed'] = 'signed-by-script'"
+
+    def setUp(self):
+        super().setUp()
+        self.config = self._make_config(request_script=self.SCRIPT)
+        self.old, self.new = (Fernet.generate_key().decode() for _key in range(2))
+        self._use_keys(self.old)
+        self.delivery = self._enqueue(self.config, self._make_partner())
+
+    def _use_keys(self, *keys):
+        patcher = patch.dict(tools.config.options, bj_api_sync_key=",".join(keys))
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+    def test_without_their_key_nothing_is_sent_or_lost(self):
+        self._use_keys(self.new)
+        with mute_logger("bj.api.sender"):
+            self.assertEqual(self._send(), 0)
+        self.assertRecordValues(
+            self.delivery,
+            [{"state": "pending", "attempt_count": 0, "is_claimed": False}],
+        )
+        self.assertIn("bj_api_sync_key", self.delivery.last_error)
+        self.assertFalse(self.receiver.requests)
+        self._use_keys(self.old)
+        self._make_due(self.delivery)
+        self.assertEqual(self._send(), 1)
+        (request,) = self.receiver.requests
+        self.assertEqual(request.headers["x-signed"], "signed-by-script")
+
+    def test_they_are_sent_while_keys_are_changed_and_afterwards(self):
+        self._use_keys(self.new, self.old)
+        self.config.action_rotate_secrets()
+        self._use_keys(self.new)
+        self.assertEqual(self._send(), 1)
+        self.assertEqual(self.delivery.state, "delivered")
+
+
+@tagged("post_install", "-at_install")
+class TestAnswerTriggersNothing(OutboundCase):
+    def test_writing_the_answer_does_not_send_the_record_again(self):
+        self.receiver.on("/orders", answer(200, b'{"id": "77"}'))
+        for is_now in (False, True):
+            with self.subTest(is_now=is_now):
+                config = self._make_config(
+                    response_field_path="function", response_key="id"
+                )
+                rule = self.env["base.automation"].browse(
+                    config.action_create_rule()["res_id"]
+                )
+                rule.trigger_field_ids = False  # fires for every change
+                partner = self._make_partner()
+                self._commit()
+                if is_now:
+                    self._get_deliveries(config).action_cancel()
+                    config._make_outbound_http_request(partner)
+                else:
+                    self._send()
+                self._commit()
+                self.assertEqual(partner.function, "77")
+                count = len(self._get_deliveries(config))
+                self.assertEqual(count, 2 if is_now else 1)
+                partner.name = "Renamed"
+                self._commit()
+                self.assertEqual(
+                    len(self._get_deliveries(config)), count + 1, "a person's change"
+                )
+                rule.unlink()

@@ -1,5 +1,5 @@
 from odoo.exceptions import UserError, ValidationError
-from odoo.tests import tagged
+from odoo.tests import new_test_user, tagged
 
 from .outbound_common import OutboundCase
 from .receiver import answer
@@ -301,6 +301,26 @@ class TestCodeOfTheCompatibleProduct(OutboundCase):
         self.receiver.on("/orders", answer(), answer(400))
         with self.assertRaisesRegex(UserError, "Not sent: Bob"):
             run()
+
+    def test_code_of_an_action_menu_runs_for_users_without_rights_on_configurations(
+        self,
+    ):
+        user = new_test_user(
+            self.env, "clerk", groups="base.group_user,base.group_partner_manager"
+        )
+        config = self._make_config()
+        action = self.env["ir.actions.server"].create(
+            self._make_code(MENU_CODE, config)
+        )
+        partner = self._make_partner()
+        answer = (
+            action.with_user(user)
+            .with_context(
+                active_model="res.partner", active_ids=partner.ids, active_id=partner.id
+            )
+            .run()
+        )
+        self.assertEqual(answer["params"]["message"], "1 sent")
 
     def test_every_calling_form_runs_as_code(self):
         config = self._make_config()
