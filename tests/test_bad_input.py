@@ -28,6 +28,7 @@ WRONG_TYPES = {
     "comment": [{}, []],
     "parent": ["abc", {}, [1], True, 1.5, -1, 0],
     "tags": ["abc", {}, [{}], [None], [True], 1.5],
+    "people": ["abc", {}, [{}], [None], [True], 1.5, ["1x"]],
 }
 
 
@@ -278,6 +279,7 @@ class TestBadInput(ApiCase):
                 "comment": "comment",
                 "parent": "parent_id",
                 "tags": "category_id",
+                "people": "child_ids",
             }
         )
         for key, values in WRONG_TYPES.items():
@@ -439,6 +441,25 @@ class TestBadInput(ApiCase):
                 self._refused(400, "GET", f"contacts?{query}")
         response = self._call("GET", "contacts?offset=1000000")
         self.assertEqual((response.status_code, response.json()), (200, []))
+
+    def test_queries_by_what_may_only_be_written(self):
+        self.config.line_ids = self.make_lines(
+            {"pin": {"field_path": "barcode", "access": "write"}}
+        )
+        self.ann.barcode = "1234"
+        for query in (
+            "pin=1234",
+            "pin__startswith=1",
+            "barcode=1234",
+            "barcode__isnull=false",
+            "order=pin",
+            "fields=pin",
+            "domain=" + quote('[["pin","like","1"]]'),
+            "domain=" + quote('[["barcode","like","1"]]'),
+        ):
+            with self.subTest(query=query):
+                response = self._refused(400, "GET", f"contacts?{query}")
+                self.assertNotIn("pin,", response.text)  # nor among what is allowed
 
     def test_queries_of_a_write(self):
         row = {"customer_id": "T-1", "name": "x"}
