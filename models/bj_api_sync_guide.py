@@ -56,7 +56,7 @@ class BjApiSyncGuide(models.AbstractModel):
             "text": Markup(
                 markdown.render(text, lambda link: _resolve(link, base), anchors)
             ),
-            "lang": used,
+            "page_lang": used,  # QWeb has a "lang" of its own
             "menu": [
                 {"name": name, "url": f"{base}/{name}", "title": _title(name, wanted)}
                 for name in PAGES

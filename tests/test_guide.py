@@ -58,9 +58,9 @@ class TestPages(TransactionCase):
     def test_ukrainian_readers_get_ukrainian_pages_where_there_are_any(self):
         self.env["res.lang"]._activate_lang("uk_UA")
         guide = self.env["bj.api.sync.guide"].with_context(lang="uk_UA")
-        self.assertEqual(guide._get_page("quick-start")["lang"], "uk")
-        self.assertEqual(guide._get_page("security")["lang"], "en")
-        self.assertEqual(guide._get_page("quick-start", "en")["lang"], "en")
+        self.assertEqual(guide._get_page("quick-start")["page_lang"], "uk")
+        self.assertEqual(guide._get_page("security")["page_lang"], "en")
+        self.assertEqual(guide._get_page("quick-start", "en")["page_lang"], "en")
 
 
 @tagged("post_install", "-at_install")
@@ -95,14 +95,15 @@ class TestServed(HttpCase):
         self.assertGreater(len(found), 5)
         new_test_user(self.env, "bj_reader", groups="bj_api_sync.group_bj_api_user")
         self.env["res.lang"]._activate_lang("uk_UA")
-        self.authenticate("bj_reader", "bj_reader")
         for lang in ("en_US", "uk_UA"):
-            user = self.env["res.users"].search([("login", "=", "bj_reader")])
-            user.lang = lang
+            self.env["res.users"].search([("login", "=", "bj_reader")]).lang = lang
+            self.authenticate("bj_reader", "bj_reader")
             for file, link in sorted(found):
                 with self.subTest(file=file, link=link, lang=lang):
                     path, _separator, anchor = link.partition("#")
                     answer = self.url_open(path)
                     self.assertEqual(answer.status_code, 200)
+                    is_uk = lang == "uk_UA" and path.endswith("/troubleshooting")
+                    self.assertIn(f'lang="{"uk" if is_uk else "en"}"', answer.text)
                     if anchor:
                         self.assertIn(f'id="{anchor}"', answer.text)
