@@ -553,7 +553,7 @@ class TestConfigurationButtons(OutboundCase):
             rule.action_server_ids | cron.ir_actions_server_id | action,
         )
         self.assertEqual(
-            config.server_action_ids.sorted().mapped("bj_api_trigger"),
+            config.server_action_ids.sorted("id").mapped("bj_api_trigger"),
             ["On save", "Every 1 Days", "Action menu"],
         )
         config.unlink()
