@@ -1356,7 +1356,7 @@ class TestScripts(WriterCase):
     def test_scripts_run_with_the_rights_of_the_user(self):
         source = "env['ir.config_parameter'].get_param('database.secret')"
         config = self.make_contacts({"x": script(source, "city")})
-        self.assertRefused(config, {"ref": "A", "name": "A"}, "x", "not allowed")
+        self.assertRefused(config, {"ref": "A", "name": "A"}, "x", "has no right")
 
     def test_a_script_may_change_the_row_and_each_try_begins_anew(self):
         config = self.make_contacts(
