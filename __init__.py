@@ -1,1 +1,4 @@
-from . import controllers, models, wizards
+from . import compat, controllers, models, wizards
+from .compat import categorise_groups
+
+compat.declare_constraints()

@@ -32,6 +32,7 @@
         "views/bj_api_sync_menus.xml",
     ],
     "images": ["static/description/configuration.png"],
+    "post_init_hook": "categorise_groups",
     "demo": ["demo/bj_api_sync_config_demo.xml"],
     "assets": {
         "web.assets_backend": ["bj_api_sync/static/src/**/*"],

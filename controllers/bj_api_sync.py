@@ -8,7 +8,7 @@ from ..models.bj_api_sync_config import ROUTE
 from ..tools import payload
 
 
-def is_read(_controller):
+def is_read(_controller, *_rule_and_arguments):  # which 19.0 hands over as well
     """Let reads go to a read-only cursor, hence to a replica if there is one."""
     return request.httprequest.method in ("GET", "HEAD", "OPTIONS")
 

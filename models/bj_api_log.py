@@ -1,11 +1,11 @@
 import json
 import logging
-import threading
 from datetime import timedelta
 from functools import lru_cache
 
 import psycopg2
 from odoo import SUPERUSER_ID, api, fields, models, tools
+from odoo.modules import module
 from odoo.tools import SQL
 
 from ..tools import redact
@@ -236,7 +236,7 @@ class BjApiLog(models.Model):
             if self.env.cr.rowcount < VACUUM_BATCH:
                 return
             # Each batch is final: what is deleted stays deleted if the next one fails.
-            if not getattr(threading.current_thread(), "testing", False):
+            if not module.current_test:
                 self.env.cr.commit()  # pylint: disable=invalid-commit
 
 

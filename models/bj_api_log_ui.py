@@ -75,9 +75,10 @@ class BjApiLog(models.Model):
         return [("timestamp", ">=", start), ("timestamp", "<", end)]
 
     @api.model
-    def _read_group_groupby(self, groupby_spec, query):
+    def _read_group_groupby(self, *args):
+        *_alias, groupby_spec, query = args  # 19.0 has the alias of the table as well
         if groupby_spec != "hour":
-            return super()._read_group_groupby(groupby_spec, query)
+            return super()._read_group_groupby(*args)
         return SQL(
             "to_char(timezone(%s, timezone('UTC', %s)), 'YYYY-MM-DD HH24:00')",
             self._get_zone().zone,

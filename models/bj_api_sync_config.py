@@ -328,16 +328,13 @@ class BjApiSyncConfig(models.Model):
         vals_list = [dict(vals) for vals in vals_list]
         for vals in vals_list:
             self._check_endpoint_is_free(vals)
-            typed = self._take_secrets(vals)
-            request_type = vals.get("request_type", "in")
-            vals.update(self._seal_secrets(typed, request_type))
-            secrets.append(typed)
+            secrets.append(self._take_secrets(vals))
         configs = super(
             BjApiSyncConfig, self.with_context(bj_api_sync_checks_later=True)
         ).create(vals_list)
         configs = configs.with_env(self.env)
         for config, typed in zip(configs, secrets, strict=True):
-            config._set_typed_token(typed)
+            config._keep_secrets(typed)
         configs._check_configuration()
         self._forget_plans()
         return configs
@@ -358,10 +355,7 @@ class BjApiSyncConfig(models.Model):
             changed._drop_secrets()
         result = config_base.write(vals)
         for config in self if typed else ():
-            sealed = config._seal_secrets(typed, config.request_type)
-            if sealed:  # sudo: the write above was checked, these are nobody's columns
-                super(BjApiSyncConfig, config.sudo()).write(sealed)
-            config._set_typed_token(typed)
+            config._keep_secrets(typed)
         self._check_configuration()
         self._forget_plans()
         return result
@@ -420,9 +414,12 @@ class BjApiSyncConfig(models.Model):
                 sealed[SECRETS[name]] = secret._encrypt(text)
         return sealed
 
-    def _set_typed_token(self, typed):
-        """Keep what was typed into Bearer Token of an In configuration as a token."""
+    def _keep_secrets(self, typed):
+        """Store what was typed: sealed, and the Bearer Token of callers as a token."""
         self.ensure_one()
+        sealed = self._seal_secrets(typed, self.request_type)
+        if sealed:  # sudo: the record was checked, these are nobody's columns
+            super(BjApiSyncConfig, self.sudo()).write(sealed)
         if self.request_type == "in" and "bearer_token" in typed:
             self.env["bj.api.sync.token"]._set_typed(self, typed["bearer_token"])
 
@@ -545,7 +542,8 @@ class BjApiSyncConfig(models.Model):
         script = self.env["bj.api.sync.script"]
         try:
             domain = script._eval_domain(self, self.env.user)
-            self.env[self.model_name].sudo()._where_calc(domain, active_test=False)
+            model = self.env[self.model_name].sudo().with_context(active_test=False)
+            model._search(domain)  # makes the query, does not run it
         except Exception as error:
             self._fail(
                 self.env._("the Filter Domain is not usable: %(error)s", error=error)
@@ -754,7 +752,9 @@ class BjApiSyncConfig(models.Model):
             auth_login=self.auth_login or "",
             user_id=user.id,
             # The public user, who serves endpoints without authentication, is archived.
-            is_user_usable=bool(user) and (user.active or user._is_public()),
+            # Somebody has to ask for groups, and there is no current user yet.
+            is_user_usable=bool(user)
+            and (user.active or user.with_user(SUPERUSER_ID)._is_public()),
             lang=user.lang,
             tz=user.tz,
             company_id=company.id,

@@ -5,9 +5,9 @@ import time
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.osv import expression
 from odoo.tools import SQL
 
+from ..compat import all_of, group_users
 from ..tools import transport
 from ..tools import url as url_tools
 from ..tools.message import OutboundRequest
@@ -398,7 +398,7 @@ class BjApiSyncConfig(models.Model):
             and self.last_sync_date
             and "write_date" in fields_known
         ):
-            return expression.AND([domain, [("write_date", ">=", self.last_sync_date)]])
+            return all_of(domain, [("write_date", ">=", self.last_sync_date)])
         return domain
 
     def _get_watermark(self):
@@ -452,7 +452,7 @@ class BjApiSyncConfig(models.Model):
         config_sudo = self.sudo().exists()
         if not config_sudo or config_sudo.activity_search([activity_type]):
             return
-        users = self.env.ref("base.group_system").sudo().users
+        users = group_users(self.env.ref("base.group_system").sudo())
         for user in users.filtered(lambda user: user.active and not user.share):
             config_sudo.with_context(mail_activity_quick_update=True).activity_schedule(
                 activity_type, summary=summary, note=note, user_id=user.id

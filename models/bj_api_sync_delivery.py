@@ -1,12 +1,12 @@
 import json
 import logging
-import threading
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import UserError
+from odoo.modules import module
 from odoo.tools import SQL
 
 from ..tools import fifo
@@ -953,5 +953,5 @@ def in_flight(alias):
 
 def commit_unless_testing(cr):
     """Commit, which Odoo's tests forbid."""
-    if not getattr(threading.current_thread(), "testing", False):
+    if not module.current_test:
         cr.commit()  # pylint: disable=invalid-commit

@@ -3,6 +3,7 @@ import dataclasses
 from odoo import api, models, tools
 from odoo.tools import SQL
 
+from ..compat import may_read
 from ..exceptions import (
     BadRequest,
     Conflict,
@@ -365,7 +366,7 @@ class BjApiSyncInbound(models.AbstractModel):
         return [
             name
             for name, field in self.env[model]._fields.items()
-            if field.prefetch is True and field.is_accessible(self.env)
+            if field.prefetch is True and may_read(self.env[model], field)
         ]
 
     @api.model

@@ -1,8 +1,8 @@
 import dataclasses
 
 from odoo import api, models, tools
-from odoo.osv import expression
 
+from ..compat import all_of
 from ..exceptions import BadRequest
 from ..tools import conditional, convert, query
 from ..tools.message import ApiResponse
@@ -31,7 +31,7 @@ class BjApiSyncInbound(models.AbstractModel):
         listing = self._parse_query(endpoint, plan, request)
         if self._is_streamed(endpoint, request, listing):
             return self._answer_stream(endpoint, plan, call, request, listing)
-        domain = expression.AND([self._get_filter_domain(endpoint), listing.domain])
+        domain = all_of(self._get_filter_domain(endpoint), listing.domain)
         keys = None if listing.fields is None else set(listing.fields)
         reader = self.env["bj.api.sync.reader"]
         names = reader._get_field_names(plan, call, keys)
@@ -131,7 +131,7 @@ class BjApiSyncInbound(models.AbstractModel):
         key = self._get_cursor_key()
         values = query.decode_cursor(listing.cursor, order, digest, key)
         after = query.cursor_domain(listing.order_terms, values)
-        return expression.AND([domain, after])
+        return all_of(domain, after)
 
     @api.model
     def _encode_place(self, endpoint, listing, record):

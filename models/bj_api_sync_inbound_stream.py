@@ -1,7 +1,7 @@
 from odoo import api, models
-from odoo.osv import expression
 from odoo.tools import SQL
 
+from ..compat import all_of
 from ..tools import payload
 from ..tools.message import ApiResponse
 
@@ -56,7 +56,7 @@ class BjApiSyncInbound(models.AbstractModel):
     @api.model
     def _read_chunks(self, endpoint, plan, call, request, listing):
         model = self.env[plan.model]
-        domain = expression.AND([self._get_filter_domain(endpoint), listing.domain])
+        domain = all_of(self._get_filter_domain(endpoint), listing.domain)
         order = listing.order or self._get_default_order(model)
         if listing.cursor is not None:
             domain = self._continue_domain(endpoint, listing, domain)

@@ -1,5 +1,6 @@
 from odoo import api, models
 
+from ..compat import relation_domain
 from ..exceptions import ApiError
 from ..tools import convert, mapping
 from ..tools.node import Links, Node, by_plan
@@ -323,10 +324,10 @@ class BjApiSyncRelation(models.AbstractModel):
             parents = parents.with_context(active_test=False)
             return {parent.id: parent[field.name] for parent in parents}
         model = self.env[field.comodel_name].with_context(active_test=False)
-        terms = field.get_domain_list(parents)
+        terms = relation_domain(field, parents)
         if not any(term in ("|", "!") for term in terms):
             # As contacts do to their children, a field may hide archived ones by itself.
-            terms = [term for term in terms if term[0] != model._active_name]
+            terms = [term for term in terms if term[0] not in ("&", model._active_name)]
         domain = [(field.inverse_name, "in", parents.ids), *terms]
         lines = {}
         for line in model.search(domain):

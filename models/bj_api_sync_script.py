@@ -19,6 +19,7 @@ from odoo.exceptions import (
 from odoo.tools import float_compare
 from odoo.tools.safe_eval import dateutil, safe_eval, test_python_expr
 
+from ..compat import SAFE_EVAL_OPTIONS
 from ..exceptions import ACCESS_REFUSED, ApiError, ScriptError
 from ..tools import deadline, script_helpers, script_lint
 from ..tools.script_state import running
@@ -203,7 +204,7 @@ class BjApiSyncScript(models.AbstractModel):
             raise self._domain_error(text, problems[0])
         variables = self._domain_context(text, user or self.env.user, company_id)
         try:
-            domain = safe_eval(text, variables, nocopy=True, filename=DOMAIN_FILENAME)
+            domain = safe_eval(text, variables, filename=DOMAIN_FILENAME)
         except Exception as error:
             raise self._domain_error(text, _describe(_original(error))) from error
         if not isinstance(domain, list):
@@ -276,8 +277,8 @@ def _evaluate(source, mode, context):
         source,
         context,
         mode=script_lint.COMPILE_MODES[mode],
-        nocopy=True,
         filename=FILENAME,
+        **SAFE_EVAL_OPTIONS,
     )
     context.pop("__builtins__", None)
     if mode == "execute":

@@ -5,10 +5,10 @@ from graphlib import CycleError
 
 from odoo import api, models
 from odoo.exceptions import AccessError, MissingError, RedirectWarning, UserError
-from odoo.service.model import _as_validation_error
 from psycopg2 import DataError, IntegrityError
 from psycopg2.errorcodes import NOT_NULL_VIOLATION
 
+from ..compat import integrity_message
 from ..exceptions import (
     ACCESS_REFUSED,
     CONFLICT_CODES,
@@ -419,7 +419,7 @@ def describe_error(env, error):
         return error.code, error.description
     if isinstance(error, IntegrityError):
         code = 409 if error.pgcode in CONFLICT_CODES else 400
-        return code, str(_as_validation_error(env, error))
+        return code, integrity_message(env, error)
     code = 400
     if isinstance(error, AccessError):  # whose text names rules and hidden records
         return 403, ACCESS_REFUSED

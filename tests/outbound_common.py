@@ -1,5 +1,6 @@
 from odoo.tests.common import TransactionCase
 
+from .common import enter_test_mode
 from .receiver import Receiver
 
 LINES = {
@@ -24,8 +25,7 @@ class OutboundCase(TransactionCase):
     def setUp(self):
         super().setUp()
         self.receiver.clear()
-        self.registry.enter_test_mode(self.cr)
-        self.addCleanup(self.registry.leave_test_mode)
+        enter_test_mode(self)
         self.env.cr.postcommit.clear()
 
     def _make_config(self, method="POST", path="/orders", lines=None, **vals):

@@ -310,11 +310,11 @@ class TestHealth(ContractCase):
         self.assertEqual(response.status_code, 401)
 
     def test_a_database_that_cannot_be_used_answers_503(self):
-        def fail(_self, readonly=False):
+        def fail(readonly=False):
             raise OperationalError("gone")
 
         contract = self.env["bj.api.sync.contract"]
-        with patch.object(type(self.env.registry), "cursor", fail):
+        with patch.object(self.env.registry, "cursor", fail):
             self.assertIsNone(contract._measure_queue())
         model = self.env.registry["bj.api.sync.contract"]
         with patch.object(model, "_measure_queue", lambda self: None):

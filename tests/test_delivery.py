@@ -7,6 +7,7 @@ from odoo import tools
 from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
+from ..compat import group_users
 from ..tools import transport
 from .outbound_common import OutboundCase
 from .receiver import answer, html, redirect, reset, retry_after
@@ -320,7 +321,7 @@ class TestSend(OutboundCase):
         second = self._enqueue(config, self._make_partner(ref="C2")) - first
         third = self._enqueue(config, self._make_partner(ref="C3")) - first - second
         self._send()
-        administrators = self.env.ref("base.group_system").users
+        administrators = group_users(self.env.ref("base.group_system"))
         self.assertEqual(told().user_id, administrators.filtered("active"))
         self.assertEqual(len(told()), len(told().user_id), "told once")
         self.assertIn("400", told()[0].note)

@@ -11,7 +11,7 @@ class TestNeutralize(OutboundCase):
         for query in get_neutralization_queries(["base", "bj_api_sync"]):
             self.env.cr.execute(query)
         self.env.invalidate_all()
-        self.env.registry.clear_cache()
+        self.env.registry.clear_all_caches()
 
     def test_a_copy_sends_nothing_and_knows_no_secret(self):
         config = self._make_config(

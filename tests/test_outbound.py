@@ -6,6 +6,8 @@ from odoo.tests import tagged
 from odoo.tools import mute_logger
 from odoo.tools.safe_eval import safe_eval
 
+from ..compat import SAFE_EVAL_OPTIONS
+from .common import suspend_test_mode
 from .outbound_common import LINES, OutboundCase
 from .receiver import answer, hang, html, retry_after
 
@@ -67,7 +69,7 @@ class TestSendNow(OutboundCase):
             "third = result.headers['content-type']"
         )
         values = {"config": config, "record": self._make_partner()}
-        safe_eval(code, values, mode="exec", nocopy=True)
+        safe_eval(code, values, mode="exec", **SAFE_EVAL_OPTIONS)
         self.assertTrue(values["first"])
         self.assertTrue(values["second"])
         self.assertEqual(values["third"], "application/json")
@@ -150,9 +152,7 @@ class TestSendNow(OutboundCase):
         self.assertEqual([len(body) for body in self._bodies()], [2, 2, 1])
 
     def test_a_later_failure_of_the_script_keeps_the_evidence(self):
-        # Without test mode, cursors of their own are real transactions.
-        self.registry.leave_test_mode()
-        self.addCleanup(self.registry.enter_test_mode, self.cr)
+        suspend_test_mode(self)
         config = self._make_config()
         with self.assertRaises(ZeroDivisionError), self.env.cr.savepoint():
             config._make_outbound_http_request(self._make_partner())
@@ -552,9 +552,11 @@ class TestConfigurationButtons(OutboundCase):
             config.server_action_ids,
             rule.action_server_ids | cron.ir_actions_server_id | action,
         )
+        triggers = rule.fields_get(["trigger"])["trigger"]["selection"]
+        on_save = dict(triggers)["on_create_or_write"]
         self.assertEqual(
             config.server_action_ids.sorted("id").mapped("bj_api_trigger"),
-            ["On save", "Every 1 Days", "Action menu"],
+            [on_save, "Every 1 Days", "Action menu"],
         )
         config.unlink()
         for trigger in (rule, cron, action):

@@ -5,6 +5,7 @@ from odoo.exceptions import AccessError
 from odoo.tests.common import new_test_user
 
 from ..exceptions import ScriptError
+from .common import GROUPS
 from .mapping_common import MappingCase
 from .test_writer import PNG, REF, nested, script
 
@@ -58,6 +59,7 @@ class TestFieldTypes(MappingCase):
         action = self.env["ir.actions.server"].create(
             {
                 "name": "A",
+                "state": "code",
                 "model_id": self.env["ir.model"]._get_id("res.partner"),
                 "resource_ref": f"res.partner,{partner.id}",
             }
@@ -127,7 +129,7 @@ class TestPaths(MappingCase):
             ("child_ids.name", [], ["C0", "C1", "C2"]),
             ("child_ids.parent_id.country_id.code", [], ["UA"] * 3),
             ("child_ids.parent_id.category_id.name", [], ["a", "b"] * 3),
-            ("child_ids.title.name", [], [None] * 3),
+            ("child_ids.industry_id.name", [], [None] * 3),
         ]:
             with self.subTest(path=path):
                 config = self.make_config({"key": path})
@@ -246,7 +248,7 @@ class TestPaths(MappingCase):
         self.runner = self.env(user=self.user)
         for model, lines in [
             ("ir.cron", {"name": "name"}),
-            ("res.partner", {"name": "user_ids.groups_id.model_access.name"}),
+            ("res.partner", {"name": f"user_ids.{GROUPS}.model_access.name"}),
         ]:
             with self.subTest(model=model):
                 record = self.env[model].search([], limit=1)

@@ -13,7 +13,7 @@ PROGRESS_TOUR = "bj_api_sync_progress_tour"
 class TestTours(ConfigMixin, HttpCase):
     """The ways through the screens that each administrator takes, in a browser."""
 
-    readonly_enabled = False
+    readonly_enabled = _registry_readonly_enabled = False
 
     def test_an_endpoint_is_made_and_called(self):
         self.start_tour(START, "bj_api_sync_in_tour", login="admin")

@@ -346,8 +346,8 @@ class TestApiUser(ConfigMixin, TransactionCase):
 
     def test_a_configuration_can_be_looked_at_but_not_changed(self):
         form = Form(self.config.with_user(self.api_user))
-        form.name = "Changed"
         with self.assertRaises(AccessError):
+            form.name = "Changed"
             form.save()
 
 

@@ -3,7 +3,7 @@ import json
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form, TransactionCase, new_test_user
 
-from .common import PARTNER_LINES, ConfigMixin
+from .common import PARTNER_LINES, ConfigMixin, enter_test_mode
 from .outbound_common import OutboundCase
 
 SAMPLE = {
@@ -266,8 +266,7 @@ class TestPreviewIn(ConfigMixin, TransactionCase):
 
     def setUp(self):
         super().setUp()
-        self.registry.enter_test_mode(self.cr)
-        self.addCleanup(self.registry.leave_test_mode)
+        enter_test_mode(self)
 
     def _preview(self, body=None, **vals):
         if body is not None:

@@ -9,6 +9,7 @@ from odoo.tools import mute_logger
 from psycopg2.errors import SerializationFailure
 
 from ..exceptions import Conflict, NotFound, PayloadError
+from .common import GROUPS
 from .mapping_common import MappingCase
 
 PNG = (
@@ -93,8 +94,14 @@ class TestPlainValues(WriterCase):
             ],
         }
         self.runner = self.env
+        rate = {"name": "2025-01-30", "currency_id": self.env.ref("base.UYU").id}
+        records = {
+            "res.partner": self.partners.create({"name": "x"}),
+            "res.currency.rate": self.env["res.currency.rate"].create(rate),
+            "ir.cron": self.env["ir.cron"].search([], limit=1),
+        }
         for model, rows in tables.items():
-            record = self.env[model].search([], limit=1)
+            record = records[model]
             for name, raw, expected in rows:
                 with self.subTest(model=model, field=name, raw=raw):
                     lines = {
@@ -317,10 +324,12 @@ class TestPlainValues(WriterCase):
     def test_references_name_records_that_are_there(self):
         self.runner = self.env
         lines = {"record": "resource_ref", "name": "name", "model": "model_id"}
+        lines["state"] = "state"
         config = self.make_config(lines, "ir.actions.server")
         partner = self.partners.create({"name": "x"})
         model = self.env["ir.model"]._get_id("res.partner")
         row = {"name": "A", "model": model, "record": f"res.partner,{partner.id}"}
+        row["state"] = "code"
         self.assertEqual(self.save(config, row).resource_ref, partner)
         for bad in ("res.partner,999999999", "res.nothing,1"):
             self.assertRefused(
@@ -1457,7 +1466,7 @@ class TestRights(WriterCase):
             {
                 "login": {"field_path": "login", "is_record_identifier": True},
                 "keys": "api_key_ids",
-                "groups": "groups_id",
+                "groups": GROUPS,
             },
             "res.users",
         )

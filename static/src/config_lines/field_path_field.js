@@ -1,16 +1,36 @@
+import { Component } from "@odoo/owl";
+import { ModelFieldSelector } from "@web/core/model_field_selector/model_field_selector";
 import { registry } from "@web/core/registry";
-import {
-    DynamicModelFieldSelectorChar,
-    dynamicModelFieldSelectorChar,
-} from "@web/views/fields/dynamic_widget/dynamic_model_field_selector_char";
+import { exprToBoolean } from "@web/core/utils/strings";
+import { standardFieldProps } from "@web/views/fields/standard_field_props";
 
 /** The field selector, opened by the keyboard too. */
-export class FieldPathField extends DynamicModelFieldSelectorChar {
+export class FieldPathField extends Component {
     static template = "bj_api_sync.FieldPathField";
+    static components = { ModelFieldSelector };
+    static props = {
+        ...standardFieldProps,
+        resModel: { type: String, optional: true },
+        onlySearchable: { type: Boolean, optional: true },
+        followRelations: { type: Boolean, optional: true },
+    };
 
-    get getSelectorProps() {
-        const props = super.getSelectorProps;
-        return { ...props, path: props.path || "", allowEmpty: true };
+    get selectorProps() {
+        const { name, readonly, record, resModel, followRelations } = this.props;
+        return {
+            path: record.data[name] || "",
+            resModel: record.data[resModel] || record.resModel,
+            allowEmpty: true,
+            readonly,
+            followRelations,
+            isDebugMode: Boolean(this.env.debug),
+            filter: this.filter.bind(this),
+            update: (path) => record.update({ [name]: path }),
+        };
+    }
+
+    filter(field) {
+        return field.type !== "separator" && (!this.props.onlySearchable || field.searchable);
     }
 
     onKeydown(ev) {
@@ -27,6 +47,13 @@ export class FieldPathField extends DynamicModelFieldSelectorChar {
 }
 
 registry.category("fields").add("bj_api_field_path", {
-    ...dynamicModelFieldSelectorChar,
     component: FieldPathField,
+    supportedTypes: ["char"],
+    extractProps({ options }) {
+        return {
+            followRelations: options.follow_relations ?? true,
+            onlySearchable: exprToBoolean(options.only_searchable),
+            resModel: options.model,
+        };
+    },
 });

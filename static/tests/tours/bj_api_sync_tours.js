@@ -320,7 +320,7 @@ tours.add("bj_api_sync_progress_tour", {
         },
         {
             content: "All of them, not only this page",
-            trigger: ".o_list_select_domain",
+            trigger: ".o_list_select_domain, .o_select_domain", // 18.0, 19.0
             run: "click",
         },
         {
@@ -365,8 +365,14 @@ tours.add("bj_api_sync_out_tour", {
             run: "edit https://shop.example.com/contacts",
         },
         {
-            trigger: "div[name=auth_type] select",
-            run: 'select "none"',
+            // 18.0 has a select there, 19.0 a menu of its own.
+            trigger: "div[name=auth_type] select, div[name=auth_type] .o_select_menu_input",
+            run: (helpers) =>
+                helpers.anchor.matches("select") ? helpers.select('"none"') : helpers.click(),
+        },
+        {
+            trigger: ".o_select_menu_item:contains(No Auth), div[name=auth_type] select",
+            run: (helpers) => helpers.anchor.matches("select") || helpers.click(),
         },
         ...choose("model_id", "Contact"),
         ...chooseField("name"),
