@@ -115,7 +115,7 @@ class TestReceiverFaults(unittest.TestCase):
         """What waits is sent under the same key once its time has come."""
         fault = self.faults[name]
         fault.let_wait_pass()
-        row = fault.wait(attempts, timeout=75)
+        row = fault.wait(attempts, timeout=150)
         self.assertRow(row, state="delivered", attempts=attempts, logs=attempts)
         requests = fault.receiver.requests
         self.assertEqual(len(requests), attempts)
@@ -159,7 +159,7 @@ class TestReceiverFaults(unittest.TestCase):
         fault = self.faults["reset"]
         if fault.row["state"] == "pending":
             fault.let_wait_pass()
-        row = fault.wait(2, timeout=75)
+        row = fault.wait(2, timeout=150)
         self.assertRow(row, state="delivered", attempts=2)
         self.assertEqual(len(fault.receiver.requests), 2)
         self.assertEqual(len(set(keys(fault.receiver.requests))), 1)
