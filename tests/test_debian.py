@@ -96,13 +96,15 @@ class FakeMirror:
         handler = partial(handler, directory=str(folder))
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        # It looks that often whether it should stop, and each test stops one.
+        serve = partial(self.server.serve_forever, poll_interval=0.01)
+        threading.Thread(target=serve, daemon=True).start()
 
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
 
-    def write(self, path, content):
+    def put(self, path, content):
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
@@ -111,7 +113,7 @@ class FakeMirror:
         """Write packages, given as {name: (depends, content)}, and their indexes."""
         paragraphs = []
         for name, (depends, content) in packages.items():
-            self.write(f"pool/{name}.deb", content)
+            self.put(f"pool/{name}.deb", content)
             paragraphs.append(
                 f"Package: {name}\nDepends: {depends}\nDescription: text\n  more\n"
                 f"Filename: pool/{name}.deb\nSize: {len(content)}\n"
@@ -119,10 +121,10 @@ class FakeMirror:
             )
         compress = {".xz": lzma.compress, ".gz": gzip.compress}[extension]
         index = compress("\n".join(paragraphs).encode())
-        self.write(f"dists/{suite}/{debian.INDEX}{extension}", index)
+        self.put(f"dists/{suite}/{debian.INDEX}{extension}", index)
         row = f" {hashlib.sha256(index).hexdigest()} {len(index)} {debian.INDEX}"
         release = f"Origin: Debian\nMD5Sum:\n x 1 y\nSHA256:\n{row}{extension}\n"
-        self.write(f"dists/{suite}/InRelease", release.encode())
+        self.put(f"dists/{suite}/InRelease", release.encode())
 
 
 class TestSources(BaseCase):
@@ -226,9 +228,9 @@ class TestInstallSource(BaseCase):
             with self.subTest(path=path):
                 self.mirror.publish(self.packages)
                 good = (self.mirror.folder / path).read_bytes()
-                self.mirror.write(path, good[:-1] + b"\0")
+                self.mirror.put(path, good[:-1] + b"\0")
                 self.assertRefused("SHA-256")
-                self.mirror.write(path, good + b"more")
+                self.mirror.put(path, good + b"more")
                 self.assertRefused("larger than")
 
     def test_a_package_of_something_else_is_refused(self):
