@@ -76,7 +76,9 @@ class Stream:
 def reset(connection):
     """Close a connection so that the other side sees an error instead of its end.
 
-    HTTP/1.0, which Odoo speaks, has no other mark for an answer that is not whole.
+    HTTP/1.0, which Odoo speaks, has no other mark for an answer that is not whole. The
+    socket itself stays usable, as one that nobody listens to: werkzeug still reads what
+    may be left of the request before it closes the answer.
     """
     if connection is None:
         return
@@ -85,6 +87,8 @@ def reset(connection):
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
         )
         # Its files are still open, so close() would only close it later, and cleanly.
-        os.close(connection.detach())
+        nobody, other = socket.socketpair()
+        with nobody, other:
+            os.dup2(nobody.fileno(), connection.fileno(), inheritable=False)
     except OSError:
         _logger.debug("The connection was closed already")
