@@ -8,6 +8,7 @@ from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
 from ..compat import group_users
+from ..models import bj_api_sync_sender as sender_module
 from ..tools import transport
 from .outbound_common import OutboundCase
 from .receiver import answer, html, redirect, reset, retry_after
@@ -428,6 +429,56 @@ class TestSend(OutboundCase):
 
 
 @tagged("post_install", "-at_install")
+class TestPass(OutboundCase):
+    def setUp(self):
+        super().setUp()
+        self.cron = self.env.ref("bj_api_sync.ir_cron_send")
+        self.receiver.on("/orders", answer(delay=0.5))
+        self.config = self._make_config()
+        partners = self.env["res.partner"].create(
+            [{"name": f"P{number}", "ref": f"P{number}"} for number in range(60)]
+        )
+        self.deliveries = self._enqueue(self.config, partners)
+        self.triggers = self.env["ir.cron.trigger"].search([])
+
+    def test_nothing_is_begun_after_its_time_and_it_is_called_again(self):
+        count = self._send(seconds=0.3)
+        self.assertGreater(count, 0)
+        states = self.deliveries.mapped("state")
+        self.assertEqual(states.count("delivered"), count)
+        self.assertEqual(states.count("pending"), len(states) - count)
+        self.assertGreater(len(states), count)
+        waiting = self.deliveries.filtered(lambda row: row.state == "pending")
+        self.assertFalse(any(waiting.mapped("is_claimed")))
+        self.assertFalse(any(waiting.mapped("attempt_count")))
+        again = self.env["ir.cron.trigger"].search([]) - self.triggers
+        self.assertIn(self.cron, again.cron_id)
+
+    def test_the_scheduler_is_told_of_the_progress_and_that_nothing_remains(self):
+        progress = self.env["ir.cron.progress"].create({"cron_id": self.cron.id})
+        seen = []
+
+        def notify(model, *, done, remaining, **options):
+            seen.append((done, remaining))
+            return super_notify(model, done=done, remaining=remaining, **options)
+
+        crons = type(self.env["ir.cron"])
+        super_notify = crons._notify_progress
+        self.patch(crons, "_notify_progress", notify)
+        sender = self.env["bj.api.sync.sender"].with_context(
+            cron_id=self.cron.id, ir_cron_progress_id=progress.id
+        )
+        self.env.flush_all()
+        with patch.object(sender_module, "PROGRESS_SECONDS", 0.2):
+            count = sender._send_due(seconds=0.3)
+        self.assertGreater(max(remaining for _done, remaining in seen), 0)
+        # Odoo calls an action again at once while something remains: longer than its
+        # watchdog waits.
+        self.assertLess(count, len(self.deliveries))
+        self.assertEqual(seen[-1], (count, 0))
+        self.assertEqual(progress.done, count)
+
+
 class TestOrder(OutboundCase):
     def test_a_newer_payload_supersedes_those_that_wait(self):
         config = self._make_config("PUT")
