@@ -3,15 +3,14 @@ import time
 from datetime import datetime
 from urllib.parse import parse_qsl, urlsplit
 
-from odoo.tests import BaseCase
-
 from ..tools import conditional
+from .pure_case import PureCase
 
 TAG = '"abc"'
 BASE = "https://odoo.example.com/bj_api_sync/v1/partners"
 
 
-class TestEtag(BaseCase):
+class TestEtag(PureCase):
     def test_a_tag_is_strong_quoted_and_stable(self):
         parts = ("res.partner", 7, datetime(2025, 1, 31), {"a": [1, "ї"]}, b"x")
         self.assertRegex(conditional.etag(*parts), r'^"[0-9a-f]{32}"$')
@@ -74,7 +73,7 @@ def links(header):
     }
 
 
-class TestLinks(BaseCase):
+class TestLinks(PureCase):
     def test_pages_that_exist_are_linked(self):
         for limit, offset, total, count, expected in [
             (10, 0, 25, 10, {"first": 0, "next": 10, "last": 20}),

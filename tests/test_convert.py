@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 
 import pytz
 from markupsafe import Markup
-from odoo.tests import BaseCase
 
 from ..tools import convert
 from ..tools.message import Rule
+from .pure_case import PureCase
 
 
 def rule(field_type, **kwargs):
@@ -22,7 +22,7 @@ STATES = ("draft", "done", "1")
 JAN_31 = datetime(2025, 1, 31, 10, 0)
 
 
-class TestToField(BaseCase):
+class TestToField(PureCase):
     def test_fitting_values_become_what_the_orm_takes(self):
         for field_type, value, expected in [
             ("char", "ї", "ї"),
@@ -215,7 +215,7 @@ class TestToField(BaseCase):
                         self.assertEqual(result, expected)
 
 
-class TestToJson(BaseCase):
+class TestToJson(PureCase):
     def test_orm_values_become_json(self):
         for field_type, value, expected in [
             ("char", "x", "x"),
@@ -284,7 +284,7 @@ class TestToJson(BaseCase):
                 self.assertEqual(convert.to_field(rule(field_type), shown), value)
 
 
-class TestToDomainValue(BaseCase):
+class TestToDomainValue(PureCase):
     def test_text_and_literals_are_typed_by_the_field(self):
         for field_type, operator, value, expected in [
             ("char", "=", "x", "x"),

@@ -6,10 +6,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from cryptography.fernet import Fernet
-from odoo.tests import BaseCase
 
 from ..tools import credential
 from ..tools.credential import Basic, Bearer, Cipher, MissingKey, WrongKey
+from .pure_case import PureCase
 
 KEY, OLD_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
@@ -18,7 +18,7 @@ def basic(value, encoding="utf-8"):
     return "Basic " + base64.b64encode(value.encode(encoding)).decode()
 
 
-class TestToken(BaseCase):
+class TestToken(PureCase):
     def test_a_token_is_long_recognisable_and_never_the_same(self):
         token = credential.new_token()
         self.assertRegex(token, r"\Abjas_[A-Za-z0-9_-]{43}\Z")
@@ -52,7 +52,7 @@ class TestToken(BaseCase):
         self.assertEqual(len(credential.fingerprint("a")), 16)
 
 
-class TestPassword(BaseCase):
+class TestPassword(PureCase):
     def test_a_password_is_verified_against_a_salted_hash(self):
         hashed = credential.hash_password("пароль:1")
         self.assertNotEqual(hashed, credential.hash_password("пароль:1"))
@@ -94,7 +94,7 @@ class TestPassword(BaseCase):
         self.assertLess(max(verify, dummy) / min(verify, dummy), 3)
 
 
-class TestParseAuthorization(BaseCase):
+class TestParseAuthorization(PureCase):
     def test_well_formed_headers_are_understood(self):
         for header, expected in [
             (basic("ann:pa:ss"), Basic("ann", "pa:ss")),
@@ -139,7 +139,7 @@ class TestParseAuthorization(BaseCase):
         self.assertNotIn("hidden", repr(Bearer("hidden")))
 
 
-class TestCipher(BaseCase):
+class TestCipher(PureCase):
     def test_what_is_encrypted_comes_back_and_is_recognisable(self):
         cipher = Cipher([KEY])
         for text in ["", "secret", "пароль \N{KEY}"]:
@@ -178,7 +178,7 @@ class TestCipher(BaseCase):
             Cipher([]).encrypt("secret")
 
 
-class TestLoadKeys(BaseCase):
+class TestLoadKeys(PureCase):
     def setUp(self):
         super().setUp()
         directory = tempfile.TemporaryDirectory()

@@ -10,9 +10,8 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from odoo.tests import BaseCase
-
 from ..devtools import debian
+from .pure_case import PureCase
 
 LIST = """\
 # deb http://mirror.example/off stable main
@@ -127,7 +126,7 @@ class FakeMirror:
         self.put(f"dists/{suite}/InRelease", release.encode())
 
 
-class TestSources(BaseCase):
+class TestSources(PureCase):
     def test_lines_name_mirrors(self):
         self.assertEqual(
             debian.list_sources(LIST),
@@ -160,7 +159,7 @@ class TestSources(BaseCase):
             )
 
 
-class TestAr(BaseCase):
+class TestAr(PureCase):
     def test_members_of_odd_and_even_length_are_read(self):
         members = {"debian-binary": b"2.0\n", "odd": b"123", "even": b"1234"}
         self.assertEqual(dict(debian.ar_members(io.BytesIO(ar(members)))), members)
@@ -171,7 +170,7 @@ class TestAr(BaseCase):
                 list(debian.ar_members(io.BytesIO(raw)))
 
 
-class TestInstallSource(BaseCase):
+class TestInstallSource(PureCase):
     def setUp(self):
         super().setUp()
         folder = tempfile.TemporaryDirectory()

@@ -4,9 +4,8 @@ import ast
 import re
 from pathlib import Path
 
-from odoo.tests import BaseCase
-
 from ..tools import markdown
+from .pure_case import PureCase
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "static" / "description"
@@ -15,7 +14,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = (FOLDER / "index.html").read_text(encoding="utf-8")
 
 
-class TestStorePage(BaseCase):
+class TestStorePage(PureCase):
     def test_every_image_is_there_small_and_described(self):
         images = re.findall(r'<img src="([^"]*)" alt="([^"]*)"', PAGE)
         self.assertEqual(len(images), PAGE.count("<img"))
@@ -51,7 +50,7 @@ class TestStorePage(BaseCase):
                     self.assertIn(f'id="{anchor}"', html)
 
 
-class TestManifest(BaseCase):
+class TestManifest(PureCase):
     def test_the_pictures_that_the_manifest_names_are_there(self):
         self.assertTrue(MANIFEST["images"])
         for name in [*MANIFEST["images"], "static/description/icon.png"]:

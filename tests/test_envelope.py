@@ -1,13 +1,12 @@
-from odoo.tests import BaseCase
-
 from ..tools import envelope
 from ..tools.message import ApiResponse
+from .pure_case import PureCase
 
 PAGE = {"total": 1, "limit": 100, "offset": 0, "next": None, "previous": None}
 FORMATS = ("bare", "status", "success")
 
 
-class TestSuccess(BaseCase):
+class TestSuccess(PureCase):
     def test_each_format_wraps_objects_and_lists(self):
         for format, response, expected in [
             ("bare", ApiResponse(payload={"a": 1}), {"a": 1}),
@@ -56,7 +55,7 @@ class TestSuccess(BaseCase):
                     self.assertIsNone(envelope.success(format, empty))
 
 
-class TestError(BaseCase):
+class TestError(PureCase):
     def test_each_format_has_its_error(self):
         for format, line_id, details, expected in [
             ("bare", None, None, {"message": "No"}),

@@ -1,6 +1,5 @@
-from odoo.tests import BaseCase
-
 from ..tools.fifo import Waiting, choose
+from .pure_case import PureCase
 
 PUT, POST = (1, "PUT"), (2, "POST")
 
@@ -19,7 +18,7 @@ def rows(*specs):
     ]
 
 
-class TestChoose(BaseCase):
+class TestChoose(PureCase):
     def test_who_goes_and_whom_it_replaces(self):
         for name, specs, expected in [
             ("nothing", [], {}),

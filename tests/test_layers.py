@@ -7,7 +7,7 @@ import ast
 from functools import cache
 from pathlib import Path
 
-from odoo.tests import BaseCase
+from .pure_case import PureCase
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("controllers", "wizards", "models", "tools", "exceptions")
@@ -81,7 +81,7 @@ def places(found):
     return [f"{path}, line {node.lineno}" for path, node in found]
 
 
-class TestLayers(BaseCase):
+class TestLayers(PureCase):
     def test_every_file_is_looked_at(self):
         paths = [path for path, _tree in sources(*LAYERS)]
         self.assertIn("exceptions.py", paths)

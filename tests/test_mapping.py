@@ -1,15 +1,14 @@
-from odoo.tests import BaseCase
-
 from ..tools import mapping
 from ..tools.mapping import ABSENT
 from ..tools.message import Rule
+from .pure_case import PureCase
 
 
 def rules(*keys):
     return [Rule(n, key, mapping.split_key(key)) for n, key in enumerate(keys)]
 
 
-class TestSplitKey(BaseCase):
+class TestSplitKey(PureCase):
     def test_dots_nest_and_escaped_dots_do_not(self):
         for key, expected in [
             ("name", ("name",)),
@@ -27,7 +26,7 @@ class TestSplitKey(BaseCase):
                 mapping.split_key(key)
 
 
-class TestTake(BaseCase):
+class TestTake(PureCase):
     def test_a_value_is_found_or_absent(self):
         row = {"a": {"b": 1, "n": None}, "n": None, "list": [1], "zero": 0}
         for path, expected in [
@@ -45,7 +44,7 @@ class TestTake(BaseCase):
                 self.assertEqual(mapping.take(row, path), expected)
 
 
-class TestKeys(BaseCase):
+class TestKeys(PureCase):
     def test_keys_that_no_rule_maps_are_unknown(self):
         known = rules("name", "address.city", "tags", r"a\.b")
         for row, expected in [
@@ -74,7 +73,7 @@ class TestKeys(BaseCase):
                 self.assertEqual(mapping.misshapen_keys(row, known), expected)
 
 
-class TestAssemble(BaseCase):
+class TestAssemble(PureCase):
     def test_columns_become_payloads_in_the_order_of_the_keys(self):
         paths = [("name",), ("address", "city"), ("address", "zip"), ("x",)]
         columns = [["A", "B"], ["L", None], [1, 2], [ABSENT, 3]]
@@ -99,7 +98,7 @@ class TestAssemble(BaseCase):
         self.assertEqual([mapping.take(row, path) for path in paths], [1, 2, 3])
 
 
-class TestTakePath(BaseCase):
+class TestTakePath(PureCase):
     def test_answers_are_followed_through_objects_and_lists(self):
         answer = {"data": {"items": [{"id": 7}], "a.b": 1}}
         for path, expected in [

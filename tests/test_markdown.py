@@ -1,13 +1,12 @@
 from pathlib import Path
 
-from odoo.tests import BaseCase
-
 from ..tools import markdown
+from .pure_case import PureCase
 
 ROOT = Path(__file__).parents[1]
 
 
-class TestRender(BaseCase):
+class TestRender(PureCase):
     def test_blocks_become_the_elements_they_look_like(self):
         for text, expected in [
             ("# A `b` c", '<h1 id="a-b-c">A <code>b</code> c</h1>'),

@@ -1,10 +1,9 @@
 from graphlib import CycleError
 from types import SimpleNamespace
 
-from odoo.tests import BaseCase
-
 from ..tools.message import Plan, Rule
 from ..tools.node import Errors, Links, Node, by_plan, layers
+from .pure_case import PureCase
 
 CODE = Rule(1, "code", ("code",), field_path="code", is_identifier=True)
 NAME = Rule(2, r"names\.first", ("names.first",))
@@ -19,7 +18,7 @@ def link(node, other, rule=PARENT, mode="one"):
     return node
 
 
-class TestLayers(BaseCase):
+class TestLayers(PureCase):
     def test_what_others_refer_to_comes_first_and_the_rest_together(self):
         tag = Node(PLAN, {}, 0, "tag.")
         first = link(Node(PLAN, {}, 0), tag)
@@ -54,7 +53,7 @@ class TestLayers(BaseCase):
         )
 
 
-class TestErrors(BaseCase):
+class TestErrors(PureCase):
     def test_an_error_says_row_key_and_line(self):
         child = Node(PLAN, {}, 3, "lines[0].", rule=LINES)
         value = Node(PLAN, {}, 3, "parent.", rule=PARENT, lookup_only=True)
@@ -82,7 +81,7 @@ class TestErrors(BaseCase):
         self.assertEqual(list(errors.by_index), [0, 5])
 
 
-class TestAbsorb(BaseCase):
+class TestAbsorb(PureCase):
     def test_the_later_place_wins_but_the_row_itself_over_all(self):
         said, again = {"code": "A", "a": 1}, {"code": "A", "a": 2}
         nested = Node(PLAN, said, 0, "tag.")

@@ -1,11 +1,10 @@
 import re
 
-from odoo.tests import BaseCase
-
 from ..tools import openapi
 from ..tools.message import Plan
 from .contract_facts import COUNTRY, make_contract, rule
 from .json_schema import faults, resolve, walk
+from .pure_case import PureCase
 
 SERVER = "https://odoo.example.com/bj_api_sync/v1"
 FORMATS = ("bare", "status", "success")
@@ -56,7 +55,7 @@ def parameters(document, path, method="get"):
     return {parameter["name"]: parameter for parameter in found}
 
 
-class TestDocument(BaseCase):
+class TestDocument(PureCase):
     def test_every_reference_leads_somewhere_and_every_component_is_used(self):
         for vals in VARIANTS:
             with self.subTest(vals=vals):
@@ -105,7 +104,7 @@ class TestDocument(BaseCase):
         self.assertEqual(document["servers"], [{"url": SERVER}])
 
 
-class TestSchemas(BaseCase):
+class TestSchemas(PureCase):
     def test_a_record_is_read_in_external_keys(self):
         schemas = build()["components"]["schemas"]
         for key, expected in {
@@ -186,7 +185,7 @@ class TestSchemas(BaseCase):
         self.assertIn("code", schemas["SaleOrdersCreate98"]["properties"])
 
 
-class TestOperations(BaseCase):
+class TestOperations(PureCase):
     def test_methods_that_are_not_ticked_are_not_there(self):
         found = {
             (method, path) for path, method, _o in operations(build(methods=("PUT",)))

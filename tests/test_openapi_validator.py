@@ -1,9 +1,8 @@
-from odoo.tests import BaseCase
-
 from . import test_openapi
+from .pure_case import PureCase
 
 
-class TestPublicValidator(BaseCase):
+class TestPublicValidator(PureCase):
     def test_it_agrees(self):
         # Brought by ./dev; takes a second, and each document another one.
         import openapi_spec_validator

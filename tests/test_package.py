@@ -2,14 +2,13 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from odoo.tests import BaseCase
-
 from ..devtools import package
+from .pure_case import PureCase
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class TestPackage(BaseCase):
+class TestPackage(PureCase):
     def test_the_manifest_names_the_series(self):
         text = (ROOT / "__manifest__.py").read_text()
         self.assertEqual(package.series_manifest(text, "18.0"), text)

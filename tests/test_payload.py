@@ -3,13 +3,12 @@ import json
 import random
 import time
 
-from odoo.tests import BaseCase
-
 from ..exceptions import BadRequest, PayloadTooLarge, UnsupportedMediaType
 from ..tools import payload
+from .pure_case import PureCase
 
 
-class TestLoads(BaseCase):
+class TestLoads(PureCase):
     def test_json_values_are_read_as_they_are(self):
         for value in [
             {"a": 1, "b": [1.5, None, True, "ї"]},
@@ -147,7 +146,7 @@ class TestLoads(BaseCase):
                 self.assertEqual(caught.exception.details["line"], line)
 
 
-class TestDumps(BaseCase):
+class TestDumps(PureCase):
     def test_json_is_compact_utf8_without_nan(self):
         self.assertEqual(
             payload.dumps({"a": [1, "ї"], "b": None}),
@@ -157,7 +156,7 @@ class TestDumps(BaseCase):
             payload.dumps(float("nan"))
 
 
-class TestContentType(BaseCase):
+class TestContentType(PureCase):
     def test_json_types_are_taken_and_a_missing_one_is_tolerated(self):
         for header, has_body, expected in [
             (None, True, "json"),
@@ -189,7 +188,7 @@ class TestContentType(BaseCase):
                 payload.check_content_type(header, True)
 
 
-class TestReadLimited(BaseCase):
+class TestReadLimited(PureCase):
     def test_a_body_up_to_the_limit_is_read_whole(self):
         for size in (0, 1, payload.CHUNK, payload.CHUNK * 2 + 1):
             for length in (size, None):
@@ -215,7 +214,7 @@ class TestReadLimited(BaseCase):
             payload.read_limited(io.BytesIO(b"abc"), 100, 9)
 
 
-class TestForm(BaseCase):
+class TestForm(PureCase):
     def test_an_object_becomes_fields_and_back(self):
         for value, body in [
             ({"a": "1", "b": "x y&z"}, b"a=1&b=x+y%26z"),

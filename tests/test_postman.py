@@ -1,11 +1,10 @@
 import json
 import re
 
-from odoo.tests import BaseCase
-
 from ..tools import postman
 from ..tools.message import Plan
 from .contract_facts import make_contract, rule
+from .pure_case import PureCase
 
 BASE_URL = "https://odoo.example.com"
 ROUTE = "/bj_api_sync/v1"
@@ -38,7 +37,7 @@ def script(collection, *names, listen="test"):
     )
 
 
-class TestCollection(BaseCase):
+class TestCollection(PureCase):
     def test_variables_and_folders_have_the_names_that_users_know(self):
         collection = build()
         self.assertEqual(collection["info"]["name"], "BJET API Synchronization Module")
@@ -144,7 +143,7 @@ class TestCollection(BaseCase):
         self.assertEqual(collection["item"], [])
 
 
-class TestBodies(BaseCase):
+class TestBodies(PureCase):
     def body(self, name, **vals):
         return request(build(**vals), "sale-orders", name)["body"]["raw"]
 

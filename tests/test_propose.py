@@ -1,7 +1,6 @@
-from odoo.tests import BaseCase
-
 from ..tools import propose
 from ..tools.propose import Field
+from .pure_case import PureCase
 
 PARTNER = (
     Field("id", "ID", "integer"),
@@ -21,7 +20,7 @@ PARTNER = (
 )
 
 
-class TestKeys(BaseCase):
+class TestKeys(PureCase):
     def test_a_field_gets_the_key_that_another_system_would_use(self):
         for field, expected in [
             (Field("name", "Name", "char"), "name"),
@@ -50,7 +49,7 @@ class TestKeys(BaseCase):
                 self.assertEqual(propose.to_snake(text), "first_name")
 
 
-class TestIdentifier(BaseCase):
+class TestIdentifier(PureCase):
     def test_a_reference_identifies_before_a_code_and_an_id_is_the_last_resort(self):
         code, ref = Field("code", "Code", "char"), Field("ref", "Reference", "char")
         name = Field("name", "Name", "char")
@@ -66,7 +65,7 @@ class TestIdentifier(BaseCase):
                 self.assertEqual(propose.identifier(model, fields), expected)
 
 
-class TestFind(BaseCase):
+class TestFind(PureCase):
     def test_a_key_finds_the_field_that_it_means(self):
         for key, value, expected in [
             ("name", "Ann", "name"),
@@ -104,7 +103,7 @@ class TestFind(BaseCase):
                 self.assertIsNone(propose.find(PARTNER, key, value))
 
 
-class TestMerge(BaseCase):
+class TestMerge(PureCase):
     def test_objects_of_a_list_become_one_with_all_keys(self):
         rows = [{"a": None, "b": 1}, {"a": 2, "c": 3}]
         self.assertEqual(propose.merge_objects(rows), {"a": 2, "b": 1, "c": 3})

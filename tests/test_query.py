@@ -3,11 +3,10 @@ import random
 import time
 from datetime import date, datetime, timedelta
 
-from odoo.tests import BaseCase
-
 from ..exceptions import BadRequest
 from ..tools import convert, query
 from ..tools.query import FilterField, Flags, OrderTerm, Paging, ParamRule
+from .pure_case import PureCase
 
 FIELDS = {
     **query.STANDARD_FIELDS,
@@ -47,7 +46,7 @@ def parse(*pairs, defaults=DEFAULTS, params=()):
     )
 
 
-class TestPaging(BaseCase):
+class TestPaging(PureCase):
     def test_limit_and_offset_have_defaults_and_a_maximum(self):
         for pairs, limit, offset in [
             ((), 100, 0),
@@ -88,7 +87,7 @@ class TestPaging(BaseCase):
         self.assertEqual(parse(("cursor", "")).order, "id")
 
 
-class TestOrder(BaseCase):
+class TestOrder(PureCase):
     def test_order_takes_mapped_keys_and_ends_in_id(self):
         for text, order in [
             ("name", "name, id"),
@@ -124,7 +123,7 @@ class TestOrder(BaseCase):
             parse(("order", "parent"), ("cursor", ""))
 
 
-class TestFields(BaseCase):
+class TestFields(PureCase):
     def test_fields_choose_among_the_keys(self):
         self.assertIsNone(parse().fields)
         self.assertEqual(
@@ -140,7 +139,7 @@ class TestFields(BaseCase):
                 parse(("fields", text))
 
 
-class TestFilters(BaseCase):
+class TestFilters(PureCase):
     def test_names_operators_and_types_make_the_domain(self):
         second = MOMENT + timedelta(seconds=1)
         for pairs, domain in [
@@ -265,7 +264,7 @@ class TestFilters(BaseCase):
             parse(*[("name", "x")] * 101)
 
 
-class TestParameters(BaseCase):
+class TestParameters(PureCase):
     def test_parameters_apply_by_key_and_by_default(self):
         for pairs, domain in [
             ([], [CITY]),
@@ -285,7 +284,7 @@ class TestParameters(BaseCase):
                 parse(pair, params=PARAMS)
 
 
-class TestFlags(BaseCase):
+class TestFlags(PureCase):
     def test_flags_are_read_and_nothing_else_is_taken(self):
         self.assertEqual(query.parse_flags(()), Flags())
         self.assertEqual(
@@ -304,7 +303,7 @@ class TestFlags(BaseCase):
                 query.parse_flags(pairs)
 
 
-class TestDomain(BaseCase):
+class TestDomain(PureCase):
     def domain(self, text):
         return query.parse_domain(text, FIELDS, convert.to_domain_value)
 
@@ -449,7 +448,7 @@ class TestDomain(BaseCase):
                 self.assertLess(time.process_time() - start, 0.5)
 
 
-class TestCursor(BaseCase):
+class TestCursor(PureCase):
     def test_values_come_back_with_their_types(self):
         values = [
             None, True, 5, 1.1, "ї", MOMENT, MOMENT.replace(microsecond=1),
@@ -503,7 +502,7 @@ COLUMNS = {
 }
 
 
-class TestCursorDomain(BaseCase):
+class TestCursorDomain(PureCase):
     """Walks over small tables, against a table sorted as PostgreSQL sorts."""
 
     def walk(self, rows, terms, size):

@@ -2,15 +2,14 @@ import json
 import random
 import time
 
-from odoo.tests import BaseCase
-
 from ..tools import redact
 from ..tools.redact import MASK, Redactor
+from .pure_case import PureCase
 
 SECRET = "hunter2xyzzy"
 
 
-class TestHeaders(BaseCase):
+class TestHeaders(PureCase):
     def test_secret_headers_are_masked_whatever_their_case(self):
         for name in [
             *redact.HEADER_NAMES,
@@ -46,7 +45,7 @@ class TestHeaders(BaseCase):
         )
 
 
-class TestQuery(BaseCase):
+class TestQuery(PureCase):
     def test_secret_parameters_and_userinfo_are_masked(self):
         for url, expected in [
             ("/v1/x?token=s&a=1", "/v1/x?token=***&a=1"),
@@ -66,7 +65,7 @@ class TestQuery(BaseCase):
                 self.assertEqual(Redactor().query(url), expected)
 
 
-class TestBody(BaseCase):
+class TestBody(PureCase):
     def test_json_is_masked_by_key_at_any_depth(self):
         value = {
             "name": "x",
@@ -195,7 +194,7 @@ class TestBody(BaseCase):
                 self.assertLess(time.process_time() - start, 1)
 
 
-class TestCut(BaseCase):
+class TestCut(PureCase):
     def test_a_long_text_is_cut_at_a_character_with_a_marker(self):
         for text, limit, expected in [
             ("abc", 3, "abc"),

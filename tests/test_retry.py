@@ -1,15 +1,14 @@
 from datetime import datetime, timedelta, timezone
 
-from odoo.tests import BaseCase
-
 from ..tools import retry
 from ..tools.retry import Breaker
+from .pure_case import PureCase
 
 NEW_YEAR = datetime(2025, 1, 1, tzinfo=timezone.utc)
 NEW_YEAR_0030 = "Wed, 01 Jan 2025 00:00:30 GMT"
 
 
-class TestClassify(BaseCase):
+class TestClassify(PureCase):
     def test_a_status_decides_what_comes_next(self):
         for statuses, expected in [
             ((200, 201, 202, 204, 207, 299), "delivered"),
@@ -37,7 +36,7 @@ class TestClassify(BaseCase):
         self.assertEqual(retry.classify(409, attempt_409=2), "final")
 
 
-class TestDelay(BaseCase):
+class TestDelay(PureCase):
     def test_the_schedule_is_followed_and_its_last_step_stays(self):
         hours = [2, 5, 10, 14, 20, 24, 24, 24]
         expected = [5, 5, 300, 1800] + [hour * 3600 for hour in hours]
@@ -71,7 +70,7 @@ class TestDelay(BaseCase):
                 self.assertEqual(retry.delay(**arguments, rng=lambda: 0), expected)
 
 
-class TestParseRetryAfter(BaseCase):
+class TestParseRetryAfter(PureCase):
     def test_seconds_and_dates_are_understood_and_nonsense_is_not(self):
         for value, expected in [
             ("120", 120),
@@ -95,7 +94,7 @@ class TestParseRetryAfter(BaseCase):
                 self.assertEqual(retry.parse_retry_after(value, NEW_YEAR), expected)
 
 
-class TestBreaker(BaseCase):
+class TestBreaker(PureCase):
     def _failed(self, times, breaker=None, now=NEW_YEAR):
         breaker = breaker or Breaker()
         for _failure in range(times):

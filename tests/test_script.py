@@ -6,11 +6,12 @@ from pathlib import Path
 
 import psycopg2
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tests import TransactionCase, freeze_time, new_test_user
-from odoo.tools import mute_logger
+from odoo.tests import BaseCase, TransactionCase, freeze_time, new_test_user
+from odoo.tools import mute_logger, safe_eval
 
 from ..exceptions import NotFound, ScriptError
 from ..models.bj_api_sync_script import DEFAULT_TIMEOUT, HELPERS, NOTHING
+from ..tools import script_lint
 from ..tools.message import OutboundResponse
 
 GUIDE = Path(__file__).parents[1] / "docs" / "scripts.md"
@@ -19,6 +20,37 @@ NAMES_OF_SPEC = """
     datetime dateutil timezone timedelta float_compare b64encode b64decode json UserError
     Command log _logger hmac_sha256 sha256 re
 """.split()
+
+
+class TestSandbox(BaseCase):
+    """What the check at save knows about Odoo's own sandbox."""
+
+    def test_the_names_of_the_sandbox_are_those_of_odoo(self):
+        odoo_names = set(safe_eval._BUILTINS) - {"__import__"}
+        self.assertEqual(script_lint.SANDBOX_BUILTINS, odoo_names)
+        self.assertLessEqual(
+            set(safe_eval._UNSAFE_ATTRIBUTES),
+            script_lint._FRAME_NAMES
+            | set(script_lint.FORBIDDEN_ATTRIBUTES)
+            | {"_co_code_adaptive"},
+        )
+
+    def test_a_closure_is_explained_with_its_line(self):
+        source = "a = 1\ndef f(n):\n    b = 2\n    return map(lambda x: x + n, [b])\n"
+        message = safe_eval.test_python_expr(source, "exec")
+        problem = script_lint.explain_opcodes(source, "execute", message)
+        self.assertIn(problem.line, (2, 4))
+        self.assertIn("give it as a default", problem.message)
+
+    def test_other_opcodes_are_named(self):
+        source = "x = 1\na, *b = [1, 2]"
+        message = safe_eval.test_python_expr(source, "exec")
+        problem = script_lint.explain_opcodes(source, "execute", message)
+        self.assertEqual(problem.line, 2)
+        self.assertIn("UNPACK_EX", problem.message)
+
+    def test_another_message_is_left_alone(self):
+        self.assertIsNone(script_lint.explain_opcodes("x", "execute", "no such thing"))
 
 
 class ScriptCase(TransactionCase):

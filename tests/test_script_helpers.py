@@ -3,12 +3,13 @@ import logging
 import types
 
 import pytz
-from odoo.tests import BaseCase, freeze_time
+from freezegun import freeze_time
 
 from ..tools import script_helpers as helpers
+from .pure_case import PureCase
 
 
-class TestDatetime(BaseCase):
+class TestDatetime(PureCase):
     def setUp(self):
         super().setUp()
         self.datetime = helpers.Datetime()
@@ -54,7 +55,7 @@ class TestDatetime(BaseCase):
         self.assertEqual(value.strftime("%Y-%m-%d %H:%M"), "2025-07-01 21:00")
 
 
-class TestRe(BaseCase):
+class TestRe(PureCase):
     def setUp(self):
         super().setUp()
         self.re = helpers.Re()
@@ -86,7 +87,7 @@ class TestRe(BaseCase):
                 self.re.search(pattern, text)
 
 
-class TestFunctions(BaseCase):
+class TestFunctions(PureCase):
     def test_digests_are_hexadecimal_and_take_text_or_bytes(self):
         # RFC 4231, test case 2
         expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"

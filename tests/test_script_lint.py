@@ -1,16 +1,14 @@
 import ast
 
-from odoo.tests import BaseCase
-from odoo.tools import safe_eval
-
 from ..tools import script_helpers, script_lint
+from .pure_case import PureCase
 
 
 def messages(source, mode="execute"):
     return [str(problem) for problem in script_lint.check(source, mode)]
 
 
-class TestCheck(BaseCase):
+class TestCheck(PureCase):
     def test_ordinary_scripts_have_no_problem(self):
         for mode, source in [
             ("evaluate", "request_data.get('amount')"),
@@ -187,40 +185,11 @@ class TestCheck(BaseCase):
                 with self.subTest(source=source[:10], mode=mode):
                     self.assertEqual(len(messages(source, mode)), 1)
 
-    def test_the_names_of_the_sandbox_are_those_of_odoo(self):
-        odoo_names = set(safe_eval._BUILTINS) - {"__import__"}
-        self.assertEqual(script_lint.SANDBOX_BUILTINS, odoo_names)
-        self.assertLessEqual(
-            set(safe_eval._UNSAFE_ATTRIBUTES),
-            script_lint._FRAME_NAMES
-            | set(script_lint.FORBIDDEN_ATTRIBUTES)
-            | {"_co_code_adaptive"},
-        )
-
     def test_limits_at_save_and_at_run_agree(self):
         self.assertEqual(script_lint.MAX_RANGE, script_helpers.MAX_RANGE)
 
 
-class TestExplainOpcodes(BaseCase):
-    def test_a_closure_is_explained_with_its_line(self):
-        source = "a = 1\ndef f(n):\n    b = 2\n    return map(lambda x: x + n, [b])\n"
-        message = safe_eval.test_python_expr(source, "exec")
-        problem = script_lint.explain_opcodes(source, "execute", message)
-        self.assertIn(problem.line, (2, 4))
-        self.assertIn("give it as a default", problem.message)
-
-    def test_other_opcodes_are_named(self):
-        source = "x = 1\na, *b = [1, 2]"
-        message = safe_eval.test_python_expr(source, "exec")
-        problem = script_lint.explain_opcodes(source, "execute", message)
-        self.assertEqual(problem.line, 2)
-        self.assertIn("UNPACK_EX", problem.message)
-
-    def test_another_message_is_left_alone(self):
-        self.assertIsNone(script_lint.explain_opcodes("x", "execute", "no such thing"))
-
-
-class TestCheckDomain(BaseCase):
+class TestCheckDomain(PureCase):
     def test_what_administrators_write_is_accepted(self):
         for text in [
             "[]",

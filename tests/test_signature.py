@@ -1,7 +1,6 @@
-from odoo.tests import BaseCase
-
 from ..tools import signature
 from ..tools.signature import SignatureError
+from .pure_case import PureCase
 
 # Published with the reference implementations of Standard Webhooks.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -11,7 +10,7 @@ BODY = b'{"test": 2432232314}'
 SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-class TestSignature(BaseCase):
+class TestSignature(PureCase):
     def test_the_published_vector_is_met(self):
         self.assertEqual(signature.sign(SECRET, ID, TIME, BODY), SIGNATURE)
         bare = SECRET.removeprefix("whsec_")

@@ -11,15 +11,14 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
-from odoo.tests import BaseCase
-
 from ..tools import transport
 from ..tools.message import OutboundRequest
 from . import receiver as behaviours
+from .pure_case import PureCase
 from .receiver import Receiver, answer
 
 
-class TransportCase(BaseCase):
+class TransportCase(PureCase):
     tls = ()
     tls_days = 1
 
@@ -703,7 +702,7 @@ class TestTLSProbe(TransportCase):
         self.assertEqual(found["steps"][2]["certificate"]["names"], ["localhost"])
 
 
-class TestReceiverProcess(BaseCase):
+class TestReceiverProcess(PureCase):
     def test_it_runs_as_a_process_with_behaviours_and_a_log(self):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)

@@ -1,7 +1,6 @@
-from odoo.tests import BaseCase
-
 from ..tools import url
 from ..tools.url import PlaceholderError, UrlError
+from .pure_case import PureCase
 
 PAYLOAD = {
     "id": 7,
@@ -19,7 +18,7 @@ PAYLOAD = {
 }
 
 
-class TestCheck(BaseCase):
+class TestCheck(PureCase):
     def test_complete_urls_are_accepted_with_and_without_placeholders(self):
         for value in [
             "https://api.example.com",
@@ -57,7 +56,7 @@ class TestCheck(BaseCase):
             self.assertNotIn("secret", str(e.exception))
 
 
-class TestExpand(BaseCase):
+class TestExpand(PureCase):
     def test_values_are_encoded_for_the_place_they_stand_in(self):
         for template, expected in [
             ("https://x/{id}", "https://x/7"),
@@ -129,7 +128,7 @@ class TestExpand(BaseCase):
         self.assertEqual(url.placeholders(template), expected)
 
 
-class TestWithParams(BaseCase):
+class TestWithParams(PureCase):
     def test_pairs_are_added_to_what_is_there(self):
         for value, pairs, expected in [
             ("https://x/a", [], "https://x/a"),
