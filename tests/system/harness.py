@@ -41,6 +41,7 @@ Receiver = receiver.Receiver
 SETUP = dev.Setup(Path(os.environ["ODOO_SRC"]), Path(sys.prefix))
 TEMPLATE = os.environ["BJ_TEST_TEMPLATE"]
 PREFIX = os.environ["BJ_TEST_PREFIX"]  # of the databases to be made
+LOGS = "system-" + PREFIX.rpartition("_")[2]  # and of the logs
 _numbers = itertools.count(1)
 
 
@@ -71,7 +72,7 @@ class Server:
         self.database = database or f"{PREFIX}_{self.number}"
         self.options = ["--workers", workers, *options]
         self.env = {**os.environ, **(env or {})}
-        self.log_path = dev.STATE / f"system-{self.number}.log"
+        self.log_path = dev.STATE / f"{LOGS}-{self.number}.log"
         self.process = None
         self._client = None
 
@@ -171,7 +172,7 @@ class Server:
     def shell(self, code):
         """Run code in an `odoo shell` of its own; return what it printed."""
         options = ["-d", self.database, "--no-http", "--log-level=error"]
-        log = f"system-{self.number}-shell.log"
+        log = f"{LOGS}-{self.number}-shell.log"
         return SETUP.odoo(log, *options, subcommand=["shell"], stdin=code)
 
     def token(self, xml_id):
