@@ -34,7 +34,7 @@ class BjApiSyncConfigController(http.Controller):
                 # Odoo's wrapper hides the stream, and its get_data() would take a chunked
                 # body of any size into memory.
                 request.httprequest._HTTPRequest__wrapped.stream,
-                inbound._get_max_body_bytes(),
+                dispatcher.endpoint.max_body_bytes,
                 request.httprequest.content_length,
             )
         dispatcher.inbound = dataclasses.replace(

@@ -15,6 +15,7 @@ _logger = logging.getLogger("bj.api.config")
 ROUTE = "/bj_api_sync/v1"
 RESERVED_ENDPOINTS = ("openapi.json", "postman.json", "health", "docs")
 ENDPOINT_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
+MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_DEPTH = 8  # levels of mapping models below a configuration
 MASK = "********"  # what a secret reads as; writing it back changes nothing
 # field the administrator types into -> column that holds its hash or ciphertext
@@ -30,7 +31,8 @@ SCRIPTS = ("request_script", "response_script")
 class Endpoint:
     """What serving a call needs of an In configuration, read once per registry.
 
-    Of its user and company too: a change of these drops Odoo's caches as well.
+    Of its user, its company and the parameters too: a change of these drops Odoo's caches
+    as well.
     """
 
     config_id: int
@@ -50,6 +52,7 @@ class Endpoint:
     is_paginated: bool
     limit: int
     max_limit: int
+    max_body_bytes: int
     upsert: bool
     delete_mode: str
     record_id_match: str
@@ -763,6 +766,9 @@ class BjApiSyncConfig(models.Model):
             is_paginated=self.is_paginated,
             limit=self.page_size if self.is_paginated else self.limit,
             max_limit=self.max_limit,
+            max_body_bytes=self.env["bj.api.sync.inbound"]._get_int_parameter(
+                "bj_api_sync.max_body_bytes", MAX_BODY_BYTES
+            ),
             upsert=self.upsert,
             delete_mode=self.delete_mode,
             record_id_match=self.record_id_match,

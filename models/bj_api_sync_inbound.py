@@ -100,7 +100,10 @@ class BjApiSyncInbound(models.AbstractModel):
         call = self._make_call(endpoint, request)
         if request.record_key is None:
             return self._answer_list(endpoint, plan, call, request)
-        listing = self._parse_query(endpoint, plan, request, only=("fields",))
+        wanted = None
+        if request.query:
+            listing = self._parse_query(endpoint, plan, request, only=("fields",))
+            wanted = listing.fields
         reader = self.env["bj.api.sync.reader"]
         names = reader._get_field_names(plan, call)
         record = self._find_record(endpoint, plan, request, names=names)
@@ -111,8 +114,8 @@ class BjApiSyncInbound(models.AbstractModel):
             request.headers.get("if-none-match"), etag
         ):  # a script may answer something else each time
             return ApiResponse(304, headers=headers, action="read", record_id=record.id)
-        if listing.fields is not None:
-            value = {key: value[key] for key in listing.fields if key in value}
+        if wanted is not None:
+            value = {key: value[key] for key in wanted if key in value}
         value = self._run_response_script(endpoint, call, value, record)
         return ApiResponse(
             payload=value,
@@ -121,10 +124,6 @@ class BjApiSyncInbound(models.AbstractModel):
             record_id=record.id,
             record_count=1,
         )
-
-    @api.model
-    def _read_identifier_values(self, plan, records, call):
-        return self.env["bj.api.sync.reader"]._read_identifiers(plan, records, call)
 
     @api.model
     def _read_one(self, plan, record, call):
@@ -268,10 +267,6 @@ class BjApiSyncInbound(models.AbstractModel):
                     limit=limit,
                 )
             )
-
-    @api.model
-    def _get_max_body_bytes(self):
-        return self._get_int_parameter("bj_api_sync.max_body_bytes", 10 * 1024 * 1024)
 
     @api.model
     def _get_int_parameter(self, name, default):

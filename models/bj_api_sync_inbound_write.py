@@ -139,7 +139,8 @@ class BjApiSyncInbound(models.AbstractModel):
         headers = {"ETag": self._get_etag(endpoint, record, value)}
         created = result.status == "created"
         if created:
-            [key] = self._read_identifier_values(plan, record, call)
+            reader = self.env["bj.api.sync.reader"]
+            [key] = reader._read_identifiers(plan, record, call, is_fetched=True)
             if key is None or endpoint.record_id_match == "id":
                 key = record.id
             name = quote(str(key), safe="")

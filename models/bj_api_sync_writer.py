@@ -3,7 +3,7 @@ import hashlib
 from dataclasses import dataclass
 from graphlib import CycleError
 
-from odoo import api, models
+from odoo import SUPERUSER_ID, api, models
 from odoo.exceptions import AccessError, MissingError, RedirectWarning, UserError
 from psycopg2 import DataError, IntegrityError
 from psycopg2.errorcodes import NOT_NULL_VIOLATION
@@ -331,6 +331,7 @@ class BjApiSyncWriter(models.AbstractModel):
         self._claim_identifiers(nodes)
         diff = self.env["bj.api.sync.diff"]
         model = self.env[nodes[0].plan.model]
+        self._read_for_chatter(model)
         records = model.create([diff._get_vals(node) for node in nodes])
         for node, record in zip(nodes, records, strict=True):
             node.record = record
@@ -347,7 +348,36 @@ class BjApiSyncWriter(models.AbstractModel):
                 same = groups.setdefault(repr(sorted(vals.items())), (vals, []))
                 same[1].append(node.record.id)
         for vals, ids in groups.values():
-            self.env[nodes[0].plan.model].browse(ids).write(vals)
+            records = self.env[nodes[0].plan.model].browse(ids)
+            self._read_for_chatter(records)
+            records.write(vals)
+
+    @api.model
+    def _read_for_chatter(self, model):
+        """Read at once what Odoo reads one by one to write what happened in the chatter.
+
+        That is who the author and OdooBot are, and where the company gets its answers.
+        """
+        cache, company = self.env.cache, self.env.company
+        if "message_ids" not in model._fields or cache.contains(
+            company, company._fields["alias_domain_id"]
+        ):
+            return
+        self.env.cr.execute(
+            """SELECT person.id, person.partner_id,
+                      company.partner_id, company.alias_domain_id
+               FROM res_users AS person, res_company AS company
+               WHERE person.id IN %s AND company.id = %s""",
+            [(self.env.uid, SUPERUSER_ID), company.id],
+        )
+        for user_id, partner_id, address_id, domain_id in self.env.cr.fetchall():
+            user = self.env["res.users"].browse(user_id)
+            for record, name, value in (
+                (user, "partner_id", partner_id),
+                (company, "partner_id", address_id),
+                (company, "alias_domain_id", domain_id),
+            ):
+                cache.insert_missing(record, record._fields[name], [value])
 
     @api.model
     def _claim_identifiers(self, nodes):

@@ -2,7 +2,7 @@ import itertools
 from datetime import date, datetime
 from unittest.mock import patch
 
-from odoo import Command
+from odoo import SUPERUSER_ID, Command
 from odoo.exceptions import AccessError, ValidationError
 from odoo.tests.common import new_test_user
 from odoo.tools import mute_logger
@@ -382,6 +382,29 @@ class TestPlainValues(WriterCase):
     def test_text_that_postgresql_cannot_hold_is_refused(self):
         config = self.make_contacts({})
         self.refuse(config, {"ref": "A", "name": "a\0b"})
+
+    def test_what_the_chatter_needs_is_read_in_one_statement_and_as_it_is(self):
+        user, odoobot = self.env.user, self.env["res.users"].browse(SUPERUSER_ID)
+        company = self.env.company
+        company.alias_domain_id = self.env["mail.alias.domain"].create(
+            {"name": "chatter.example"}
+        )
+        expected = [user.partner_id, odoobot.partner_id, company.partner_id]
+        expected.append(company.alias_domain_id)
+        self.env.flush_all()
+        self.env.invalidate_all()
+        with self.assertQueryCount(1):
+            self.env["bj.api.sync.writer"]._read_for_chatter(self.partners)
+            found = [user.partner_id, odoobot.partner_id, company.partner_id]
+            found.append(company.alias_domain_id)
+        self.assertEqual(found, expected)
+
+    def test_what_the_chatter_needs_is_not_read_for_a_model_without_one(self):
+        self.env.flush_all()
+        self.env.invalidate_all()
+        with self.assertQueryCount(0):
+            writer = self.env["bj.api.sync.writer"]
+            writer._read_for_chatter(self.env["res.country"])
 
 
 class TestIdentity(WriterCase):
