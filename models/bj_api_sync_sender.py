@@ -187,9 +187,9 @@ class BjApiSyncSender(models.AbstractModel):
             count = 0
             if claim_at <= run.seconds < run.begin_until:
                 count, is_backlog = self._claim_jobs(run)
-                # While a slow host has all it may have, looking for more is useless
-                # until something has come back.
-                claim_at = 0 if count else run.seconds + CLAIM_SECONDS
+                # Each host has all now that it may have or that there is: looking for more
+                # is useless until something has come back.
+                claim_at = run.seconds + CLAIM_SECONDS if run.count else 0
                 if is_backlog and not is_woken:
                     is_woken = True
                     self._wake_second()

@@ -454,6 +454,19 @@ class TestPass(OutboundCase):
         again = self.env["ir.cron.trigger"].search([]) - self.triggers
         self.assertIn(self.cron, again.cron_id)
 
+    def test_no_more_is_looked_for_while_the_host_has_all_that_it_may_have(self):
+        claims = []
+
+        def claim(model, run):
+            claims.append(super_claim(model, run))
+            return claims[-1]
+
+        sender = type(self.env["bj.api.sync.sender"])
+        super_claim = sender._claim_jobs
+        self.patch(sender, "_claim_jobs", claim)
+        self._send(seconds=0.2)
+        self.assertEqual([count for count, _is_backlog in claims], [24])
+
     def test_the_scheduler_is_told_of_the_progress_and_that_nothing_remains(self):
         progress = self.env["ir.cron.progress"].create({"cron_id": self.cron.id})
         seen = []
