@@ -3,6 +3,7 @@
 import http.client
 import itertools
 import json
+import random
 import statistics
 import time
 from collections import defaultdict
@@ -52,7 +53,10 @@ def measure(server, args, operations, oca, deadline):
                     f"The time is up in round {round_number + 1}, before {operation}."
                 )
                 return {"cells": cells}
-            found = [bench.latency(peer, operation, args.samples) for peer in turn]
+            if operation in HEAVY:
+                found = [bench.latency(peer, operation, args.samples) for peer in turn]
+            else:
+                found = bench.latencies(turn, operation, args.samples)
             found += [
                 bench.throughput(peer, operation, clients, args.seconds)
                 for clients, peer in itertools.product(args.clients, turn)
@@ -117,10 +121,55 @@ class Bench:
             self._run(peer, operation, requests)
             self.clean_up(operation)
 
+    def latencies(self, peers, operation, samples):
+        """Return a cell of each peer, whose requests are sent in turn.
+
+        What else the machine does for a moment then meets all peers, not one of them.
+        """
+        offers = [
+            (peer, requests)
+            for peer in peers
+            if (requests := self.make_requests(peer, operation, samples + 2))
+        ]
+        order = []  # of (peer's name, seconds, CPU seconds)
+        with self.server.watch() as seen:
+            for number in range(samples + 2):
+                for peer, requests in random.sample(offers, len(offers)):
+                    cpu = self.server.cpu_seconds()
+                    [seconds] = self._run(
+                        peer, operation, requests[number : number + 1]
+                    )
+                    cpu = self.server.cpu_seconds() - cpu
+                    order.append((peer.name, seconds, cpu))
+        self.clean_up(operation)
+        counts = seen["counts"]  # in the order of the requests, as far as all are there
+        if len(counts) != len(order):
+            counts = [None] * len(order)
+        # The first two find what others have pushed out of the caches of both workers.
+        rows = list(zip(order, counts, strict=True))[2 * len(offers) :]
+        cells = []
+        for peer, _requests in offers:
+            mine = [row for row in rows if row[0][0] == peer.name]
+            cells.append(
+                {
+                    "peer": peer.name,
+                    "operation": operation,
+                    "clients": 1,
+                    "ms": [round(seconds * 1000, 3) for (_, seconds, _), _ in mine],
+                    "cpu_ms": round(median([cpu * 1000 for (_, _, cpu), _ in mine]), 2),
+                    "queries": median(
+                        [count for _, count in mine if count is not None]
+                    ),
+                    "mib": None,
+                }
+            )
+        return cells
+
     def latency(self, peer, operation, samples):
+        """Return the cell of a peer for an operation that takes so long as to be rare."""
         if operation in BULK:
             samples = max(samples // 12, 1)
-        elif operation in HEAVY:
+        else:
             samples = max(samples // 4, 2)
         requests = self.make_requests(peer, operation, samples + 2)
         if not requests:

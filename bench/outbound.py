@@ -23,17 +23,22 @@ WAYS = {
 
 
 def measure(database, args, oca):
-    """Return ``{"rates": {way: {delay: [a second]}}, "enqueue": {...}}``."""
+    """Return ``{"rates": {way: {delay: [a second]}}, "steady": ..., "enqueue": {...}}``.
+
+    ``steady`` is the same as ``rates`` for our ways, without the beginning and the end.
+    """
     rounds = 1 if args.quick else 3
-    result = {"rates": {}, "enqueue": {}}
+    result = {"rates": {}, "steady": {}, "enqueue": {}}
     with receiver() as target:
         with Server(database, args.port, "--max-cron-threads=1") as server:
             run(server, "set_up", target, url=target.url)
             result["enqueue"] = enqueue(server, target, rounds)
-            result["rates"]["ours"] = drain(server, target, "ours", rounds, args.quick)
+            result["rates"]["ours"], result["steady"]["ours"] = drain(
+                server, target, "ours", rounds, args.quick
+            )
             result["rates"]["webhook"] = push(server, target, rounds, args.quick)
         with Server(database, args.port, "--max-cron-threads=2") as server:
-            result["rates"]["ours_2"] = drain(
+            result["rates"]["ours_2"], result["steady"]["ours_2"] = drain(
                 server, target, "ours", rounds, args.quick
             )
         if "queue_job" in oca:
@@ -44,7 +49,7 @@ def measure(database, args, oca):
                 "ODOO_QUEUE_JOB_PORT": str(args.port),
             }
             with Server(database, args.port, *options, env=environment) as server:
-                result["rates"]["queue_job"] = drain(
+                result["rates"]["queue_job"], _steady = drain(
                     server, target, "queue_job", 1, args.quick
                 )
     return result
@@ -61,6 +66,16 @@ class Target:
 
     def stats(self):
         return _exchange_kept(self.port, json_request("GET", "/stats"))
+
+    def steady_rate(self):
+        """Return the arrivals a second from half of all to nine tenths.
+
+        A second sender is woken when the first one finds a backlog, which takes Odoo about
+        a second, and the last arrivals do not keep two of them busy.
+        """
+        arrivals = _exchange_kept(self.port, json_request("GET", "/arrivals"))
+        begin, end = len(arrivals) // 2, len(arrivals) * 9 // 10
+        return round((end - begin) / (arrivals[end] - arrivals[begin]), 1)
 
 
 def _exchange_kept(port, request):
@@ -90,13 +105,16 @@ def run(server, way, target, **values):
 
 
 def drain(server, target, way, rounds, is_quick):
-    """Return the rates of a queue: from the first arrival until all is settled."""
-    rates = {}
+    """Return ``(rates, steady rates)`` of a queue.
+
+    The first are from the first arrival until all is settled.
+    """
+    rates, steady = {}, {}
     for delay in DELAYS:
         count = (
-            (600 if is_quick else 3000) if way == "ours" else (200, 600)[not is_quick]
+            (2000 if is_quick else 4000) if way == "ours" else (200, 600)[not is_quick]
         )
-        rates[delay] = []
+        rates[delay], steady[delay] = [], []
         for _round in range(rounds):
             settle(server, way)
             target.reset(delay)
@@ -104,7 +122,8 @@ def drain(server, target, way, rounds, is_quick):
             rate = wait(server, target, way, count)
             if rate:
                 rates[delay].append(rate)
-    return rates
+                steady[delay].append(target.steady_rate())
+    return rates, steady
 
 
 def wait(server, target, way, count):
@@ -189,6 +208,11 @@ def show(result, show_table):
         found = [rates.get(delay) for delay in DELAYS]
         texts = [f"{median(values):.0f}" if values else "-" for values in found]
         rows.append([way, *texts, WAYS[way]])
+    for way, rates in result["steady"].items():
+        texts = [
+            f"{median(rates[delay]):.0f}" if rates[delay] else "-" for delay in DELAYS
+        ]
+        rows.append([f"{way} steady", *texts, "from half of all to nine tenths"])
     title = "outbound: one small JSON a record, calls a second by the receiver's time"
     show_table(title, [*heads, "what it is"], rows)
     if result["enqueue"]:

@@ -1,8 +1,9 @@
 """Measure the API against the ways into Odoo that are used today.
 
-Rounds are interleaved: round, operation, peer, each round starting with another peer, so
-that whatever else the machine does meets all of them. A ratio is the median of the
-rounds' ratios to ``raw``, the bare controller.
+The peers' requests are sent in turn, one of each in an order that changes, so that
+whatever else the machine does for a moment meets all of them; what takes seconds (1,000
+records) or many clients is measured peer by peer, each round starting with another one. A
+ratio is the median of the rounds' ratios to ``raw``, the bare controller.
 """
 
 import argparse
@@ -119,7 +120,7 @@ def show_text(title, heads, rows):
     print(f"\n{title}")
     width = max(12, *(len(row[0]) + 1 for row in rows))
     for name, *texts in [["", *heads], *rows]:
-        print(f"{name:<{width}}" + "".join(f"{text:>11}" for text in texts))
+        print(f"{name:<{width}}" + "".join(f" {text:>10}" for text in texts))
 
 
 def show_markdown(title, heads, rows):

@@ -245,6 +245,7 @@ class Server:
         )
         environment.update(env or {})
         self.output = self.log.open("w")
+        self.watched = []  # processes
         self.process = subprocess.Popen(
             command, env=environment, stdout=self.output, stderr=subprocess.STDOUT
         )
@@ -283,23 +284,23 @@ class Server:
 
     @contextmanager
     def watch(self):
-        """Yield a dict that has ``queries``, ``mib`` and ``cpu`` afterwards.
+        """Yield a dict that has ``counts``, ``queries``, ``mib`` and ``cpu`` afterwards.
 
         Queries are what Odoo counts for its log, of every cursor of the request's thread
-        (OCA fastapi works in another one): the median of a request. MiB is the peak of
-        the larger worker, CPU the seconds of all workers.
+        (OCA fastapi works in another one): ``counts`` of each request and their median.
+        MiB is the peak of the larger worker, CPU the seconds of all workers.
         """
         seen = {}
         start = self.log.stat().st_size
-        workers = self.workers()
-        for pid in workers:
+        self.watched = self.workers()
+        for pid in self.watched:
             with suppress(OSError):  # starts the peak anew
                 Path(f"/proc/{pid}/clear_refs").write_text("5")
-        cpu = self._cpu_seconds(workers)
+        cpu = self.cpu_seconds()
         yield seen
-        seen["cpu"] = self._cpu_seconds(workers) - cpu
+        seen["cpu"] = self.cpu_seconds() - cpu
         peaks = []
-        for pid in workers:
+        for pid in self.watched:
             with suppress(OSError):
                 status = Path(f"/proc/{pid}/status").read_text()
                 peaks.append(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024)
@@ -307,18 +308,17 @@ class Server:
         with self.log.open("rb") as file:
             file.seek(start)
             lines = file.read().decode(errors="replace").splitlines()
-        counts = [
+        seen["counts"] = [
             int(match[2]) for line in lines if (match := PERFORMANCE.search(line))
         ]
-        seen["queries"] = median(counts)
+        seen["queries"] = median(seen["counts"])
         seen["mib"] = max(peaks, default=None)
 
-    def _cpu_seconds(self, pids):
-        ticks = 0
-        for pid in pids:
-            with suppress(OSError):
-                fields = (
-                    Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                )
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+    def cpu_seconds(self):
+        """Return the CPU seconds that the watched workers have taken, to the nanosecond."""
+        nanoseconds = 0
+        for pid in self.watched:
+            for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with suppress(OSError):
+                    nanoseconds += int(task.read_text().split()[0])
+        return nanoseconds / 1e9

@@ -34,8 +34,13 @@ def check_outbound(result):
     }
     yield "outbound, instant receiver, a second", rates.get(("ours", 0)), 500, False
     yield "outbound, 50 ms receiver, a second", rates.get(("ours", 0.05)), 200, False
-    one, two = rates.get(("ours", 0)), rates.get(("ours_2", 0))
-    yield "two senders, x one", two / one if one and two else None, 1.6, False
+    # Where they wait: two that compute share the cores with PostgreSQL and the receiver.
+    one, two = (
+        median(result.get("steady", {}).get(way, {}).get(0.05, []))
+        for way in ("ours", "ours_2")
+    )
+    what = "two senders, 50 ms receiver, x one"
+    yield what, two / one if one and two else None, 1.6, False
     if result["enqueue"]:
         alone, both = map(median, result["enqueue"].values())
         most = alone * 1.5 + 0.3
