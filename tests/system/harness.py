@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -129,8 +129,12 @@ class Server:
 
     def worker_pids(self):
         """Return the processes that serve HTTP or run crons; none in threaded mode."""
-        children = psutil.Process(self.pid).children()
-        return [child.pid for child in children if "gevent" not in child.cmdline()]
+        pids = []
+        for child in psutil.Process(self.pid).children():
+            with suppress(psutil.NoSuchProcess):  # it ends just now
+                if "gevent" not in child.cmdline():
+                    pids.append(child.pid)
+        return pids
 
     def cron_pids(self):
         """Return the processes that run crons: they wait in the postgres database."""
