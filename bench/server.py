@@ -41,6 +41,7 @@ class Settings:
 
     def __init__(self):
         environment = os.environ
+        self.series = environment["BJ_BENCH_SERIES"]
         self.odoo = json.loads(environment["BJ_BENCH_ODOO"])
         self.addons_path = environment["BJ_BENCH_ADDONS_PATH"]
         self.template = environment["BJ_BENCH_TEMPLATE"]  # the addon is installed in it
@@ -56,6 +57,9 @@ def install_oca(settings, names):
 
     Outside of the virtual environment, so that development goes on without them.
     """
+    if names and settings.series != "18.0":
+        print("Without the addons of OCA: those to compare with are of Odoo 18.0.")
+        return {}
     root = settings.cache / "bench-oca-18.0"
     root.mkdir(parents=True, exist_ok=True)
     folders = {}

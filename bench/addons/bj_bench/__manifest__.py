@@ -1,7 +1,7 @@
 {
     "name": "API Synchronization: Benchmark",
     "summary": "Data, endpoints and a bare controller for ./dev bench",
-    "version": "18.0.1.0.0",
+    "version": "1.0.0",
     "author": "BJET",
     "website": "https://bjetpro.com/",
     "license": "OPL-1",

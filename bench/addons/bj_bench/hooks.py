@@ -16,12 +16,14 @@ KEYS = {  # external key -> field; written as well, but for the country
 
 def post_init_hook(env):
     """Make a plain internal user, contacts, tags and the endpoints to measure."""
-    user = env["res.users"].create(
+    users = env["res.users"]
+    groups = "groups_id" if "groups_id" in users else "group_ids"  # 19.0's name
+    user = users.create(
         {
             "name": "Benchmark",
             "login": LOGIN,
             "password": PASSWORD,
-            "groups_id": [
+            groups: [
                 Command.set(
                     [
                         env.ref("base.group_user").id,

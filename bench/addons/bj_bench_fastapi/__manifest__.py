@@ -1,6 +1,6 @@
 {
     "name": "API Synchronization: Benchmark of OCA FastAPI",
-    "version": "18.0.1.0.0",
+    "version": "1.0.0",
     "author": "BJET",
     "website": "https://bjetpro.com/",
     "license": "OPL-1",
