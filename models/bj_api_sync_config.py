@@ -1,3 +1,4 @@
+import ipaddress
 import logging
 import re
 from dataclasses import dataclass
@@ -542,6 +543,8 @@ class BjApiSyncConfig(models.Model):
                         value=self[name],
                     )
                 )
+        if network := find_no_network(self.allowed_networks):
+            self._fail(no_network_message(self.env, network))
         script = self.env["bj.api.sync.script"]
         try:
             domain = script._eval_domain(self, self.env.user)
@@ -563,6 +566,15 @@ class BjApiSyncConfig(models.Model):
                 url_tools.check(self.url or "")
             except ValueError as error:
                 self._fail(self.env._("Request URL: %(error)s", error=error))
+            path = self.response_field_path
+            if path and not self._get_field(path):
+                label = self._fields["response_field_path"]._description_string(
+                    self.env
+                )
+                message = self.env._(
+                    "%(model)s has no field %(path)s.", model=self.model_name, path=path
+                )
+                self._fail(f"{label}: {message}")
             return
         if not self.endpoint:
             return
@@ -583,6 +595,17 @@ class BjApiSyncConfig(models.Model):
                 )
             )
         self._check_run_as()
+
+    def _get_field(self, path):
+        """Return the field at the end of the path, ``None`` if there is no such path."""
+        self.ensure_one()
+        model, field = self.env[self.model_name], None
+        for name in (path or "").split("."):
+            if model is None or name not in model._fields:
+                return None
+            field = model._fields[name]
+            model = self.env[field.comodel_name] if field.comodel_name else None
+        return field
 
     def _check_endpoint_is_free(self, vals):
         """Say who has the endpoint, before the index of the table says less about it.
@@ -806,6 +829,20 @@ class BjApiSyncConfig(models.Model):
             reject_unknown_keys=config.reject_unknown_keys,
             filter_domain=config.filter_domain or "[]",
         )
+
+
+def find_no_network(text):
+    """Return the first part of a list of networks that is none, ``None`` if all are."""
+    for part in split_list(text):
+        try:
+            ipaddress.ip_network(part, strict=False)
+        except ValueError:
+            return part
+    return None
+
+
+def no_network_message(env, part):
+    return env._("Allowed Networks: %s is no network such as 203.0.113.0/24.", part)
 
 
 def split_list(text):

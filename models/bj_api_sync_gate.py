@@ -4,6 +4,7 @@ from odoo import api, fields, models
 
 from ..exceptions import Forbidden, RateLimited, Unauthorized
 from ..tools import credential
+from .bj_api_sync_config import split_list
 from .bj_api_sync_counter import own_transaction
 
 FAILURE_WINDOW = 300  # seconds
@@ -83,7 +84,7 @@ class BjApiSyncGate(models.AbstractModel):
         now = fields.Datetime.now()
         if row["expiry_date"] and row["expiry_date"] <= now:
             return None
-        if not is_in_networks(remote_addr, (row["allowed_networks"] or "").split(",")):
+        if not is_in_networks(remote_addr, split_list(row["allowed_networks"])):
             return None
         last = row["last_use_date"]
         if not last or (now - last).total_seconds() > LAST_USE_STEP:

@@ -79,11 +79,4 @@ class BjApiSyncParam(models.Model):
     def _get_field(self):
         """Return the field at the end of the path, ``None`` if there is no such path."""
         self.ensure_one()
-        model = self.env[self.model_name]
-        field = None
-        for name in (self.field_path or "").split("."):
-            if model is None or name not in model._fields:
-                return None
-            field = model._fields[name]
-            model = self.env[field.comodel_name] if field.comodel_name else None
-        return field
+        return self.config_id._get_field(self.field_path)

@@ -1,7 +1,8 @@
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import UserError, ValidationError
 
 from ..tools import credential
+from .bj_api_sync_config import find_no_network, no_network_message
 
 MIN_LENGTH = 16  # characters of a typed token below which it could be guessed
 
@@ -61,6 +62,12 @@ class BjApiSyncToken(models.Model):
             token.state = (
                 "revoked" if not token.active else "expired" if expired else "valid"
             )
+
+    @api.constrains("allowed_networks")
+    def _check_allowed_networks(self):
+        for token in self:
+            if network := find_no_network(token.allowed_networks):
+                raise ValidationError(no_network_message(self.env, network))
 
     @api.model
     def _generate(self, config, name, **vals):

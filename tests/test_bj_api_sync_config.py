@@ -55,6 +55,27 @@ class ConfigCase(ConfigMixin, TransactionCase):
 
 
 class TestChecks(ConfigCase):
+    def test_allowed_networks_are_networks(self):
+        config = self.make_endpoint(allowed_networks="203.0.113.0/24, ::1 127.0.0.1")
+        self.make_token(config, allowed_networks="203.0.113.0/24 127.0.0.1")
+        for text in ("office", "203.0.113.0/99", "203.0.113.0/24, 10.0.0"):
+            message = "Allowed Networks: .* is no network such as"
+            with self.subTest(text=text):
+                self.assertInvalid(message, config.write, {"allowed_networks": text})
+                self.assertInvalid(
+                    message, self.make_token, config, allowed_networks=text
+                )
+
+    def test_the_answer_is_written_to_a_field_that_exists(self):
+        for path in ("ref", "parent_id.ref"):
+            self.make_out(response_field_path=path)
+        for path in ("nonsense", "ref.name", "parent_id."):
+            self.assertInvalid(
+                "Write Answer To: res.partner has no field",
+                self.make_out,
+                response_field_path=path,
+            )
+
     def test_an_endpoint_is_a_slug_and_not_reserved(self):
         for endpoint in ("a", "0", "res-partner", "a_b-c9"):
             self.make_endpoint(endpoint=endpoint)
