@@ -1,12 +1,14 @@
 from odoo import http
 from odoo.http import content_disposition, request
 
+from ..exceptions import MethodNotAllowed
 from ..models.bj_api_sync_config import ROUTE
+from ..tools.message import ApiResponse
 
 OPTIONS = {
     "type": "bj_api_sync",
     "auth": "bj_api_sync_contract",
-    "methods": ["GET"],
+    "methods": None,
     "csrf": False,
     "save_session": False,
     "readonly": True,
@@ -47,7 +49,21 @@ class BjApiSyncContractController(http.Controller):
         )
 
     def _answer(self, method, *args):
-        contract = request.env["bj.api.sync.contract"]
-        answer = getattr(contract, method)(*args, request.dispatcher.inbound)
+        inbound = request.dispatcher.inbound
+        allowed = {"Allow": "GET, HEAD, OPTIONS"}
+        if inbound.method == "OPTIONS":
+            answer = ApiResponse(204, headers=allowed)
+        elif inbound.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(
+                request.env._(
+                    "%(method)s is not allowed here; %(allowed)s are.",
+                    method=inbound.method,
+                    allowed=allowed["Allow"],
+                ),
+                headers=allowed,
+            )
+        else:
+            contract = request.env["bj.api.sync.contract"]
+            answer = getattr(contract, method)(*args, inbound)
         # A probe asks every few seconds: the log is for exchanges of data.
         return request.dispatcher.respond(answer, is_logged=False)

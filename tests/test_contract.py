@@ -65,6 +65,18 @@ class ContractCase(ApiCase):
 
 @tagged("post_install", "-at_install")
 class TestDocuments(ContractCase):
+    def test_the_documents_are_only_read(self):
+        for path in ("openapi.json", "postman.json", "docs", "health"):
+            with self.subTest(path=path):
+                response = self._call("OPTIONS", path, token=None)
+                self.assertEqual((response.status_code, response.text), (204, ""))
+                self.assertEqual(response.headers["Allow"], "GET, HEAD, OPTIONS")
+                self.assertEqual(self._call("HEAD", path, token=None).status_code, 200)
+                response = self._call("POST", path, {}, token=None)
+                self.assertEqual(response.status_code, 405)
+                self.assertEqual(response.headers["Allow"], "GET, HEAD, OPTIONS")
+                self.assertIn("message", response.json())
+
     def test_a_credential_shows_what_it_opens_and_what_is_public(self):
         for headers, expected in [
             ({}, {"countries"}),
