@@ -24,6 +24,7 @@ from ..exceptions import (
     STILL_USED,
     ApiError,
     DryRun,
+    PayloadError,
     ScriptError,
 )
 from ..tools import envelope, payload
@@ -183,6 +184,9 @@ class ApiDispatcher(Dispatcher):
         headers = dict(getattr(exc, "extra_headers", {}))
         if status == 503:
             headers["Retry-After"] = "1"
+        is_dry_run = self.inbound is not None and self.inbound.is_dry_run
+        if is_dry_run:
+            headers["X-Dry-Run"] = "true"
         response = self._make_response(body, status, headers)
         if getattr(exc, "is_logged", True):
             vals = self._log_vals(response, body, status="error")
@@ -190,6 +194,7 @@ class ApiDispatcher(Dispatcher):
                 error_message=own_message(exc) or message,
                 line_id=getattr(exc, "line_id", None),
                 traceback=get_trace(exc),
+                details="dry run" if is_dry_run else None,
             )
             self._log_after_rollback(vals)
         return response
@@ -312,6 +317,8 @@ def own_message(exc):
 
 def get_trace(exc):
     """Return the traceback, ``None`` for a refusal that explains itself."""
-    if isinstance(exc, HTTPException) and not isinstance(exc, ScriptError):
+    if isinstance(exc, PayloadError):
+        exc = exc.__cause__  # the script that failed for a row, or the save
+    if not exc or (isinstance(exc, HTTPException) and not isinstance(exc, ScriptError)):
         return None
     return "".join(traceback.format_exception(exc))

@@ -118,8 +118,14 @@ class BjApiSyncConverter(models.AbstractModel):
 
     @api.model
     def _with_choices(self, rule, sent):
-        """Return the rule with the choices of a selection that are computed."""
-        if rule.field_type != "selection" or rule.selection or not sent:
+        """Return the rule with the choices of a selection, or the models of a reference,
+        that are computed.
+        """
+        if (
+            rule.field_type not in ("selection", "reference")
+            or rule.selection
+            or not sent
+        ):
             return rule
         field = self.env[sent[0][0].plan.model]._fields[rule.field_path]
         return dataclasses.replace(rule, selection=tuple(field.get_values(self.env)))
@@ -188,7 +194,7 @@ class BjApiSyncConverter(models.AbstractModel):
                     node, rule, error.expected, error.got, errors
                 )
             except ApiError as error:
-                errors.add(node, rule, error.description)
+                errors.add(node, rule, error.description, cause=error)
             else:
                 if rule.required and value in (NOTHING, None, False, ""):
                     errors.add(node, rule, self.env._("a value is required."))

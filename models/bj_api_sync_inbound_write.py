@@ -2,7 +2,7 @@ from urllib.parse import quote
 
 from odoo import api, models
 
-from ..exceptions import BadRequest, Conflict, NotFound, PayloadError
+from ..exceptions import BadRequest, Conflict, NotFound
 from ..tools import convert, mapping, payload
 from ..tools.message import ApiResponse
 from .bj_api_sync_config import ROUTE
@@ -22,8 +22,8 @@ class BjApiSyncInbound(models.AbstractModel):
 
     @api.model
     def _handle_put(self, endpoint, request):
-        operation = "upsert" if endpoint.upsert else "update"
         if request.record_key is None:
+            operation = "put" if endpoint.upsert else "update"
             return self._handle_rows(endpoint, request, operation)
         plan = self._get_plan(endpoint)
         flags = self._parse_flags(request)
@@ -69,18 +69,6 @@ class BjApiSyncInbound(models.AbstractModel):
         call = self._make_call(endpoint, request)
         body = self._parse_body(endpoint, request, call)
         rows = body if isinstance(body, list) else [body]
-        for index, row in enumerate(rows):
-            if not isinstance(row, dict):
-                raise BadRequest(
-                    self.env._(
-                        "Row %(index)s: expected an object, got %(got)s.",
-                        index=index,
-                        got=convert.describe(row),
-                    ),
-                    details={"index": index},
-                )
-        if request.method == "PUT":
-            self._check_identifiers(plan, rows)
         writer = self.env["bj.api.sync.writer"]
         results = writer._write_rows(
             plan,
@@ -109,28 +97,6 @@ class BjApiSyncInbound(models.AbstractModel):
             record_count=len(records),
             is_dry_run=flags.dry_run,
         )
-
-    @api.model
-    def _check_identifiers(self, plan, rows):
-        """Refuse rows of a PUT that name no record, which POST would create.
-
-        :raise PayloadError: with all of them
-        """
-        rule = plan.identifier
-        errors = [
-            {
-                "index": index,
-                "key": rule.api_key,
-                "line_id": rule.line_id,
-                "message": self.env._(
-                    "%s must name the record to write.", rule.api_key
-                ),
-            }
-            for index, row in enumerate(rows)
-            if mapping.take(row, rule.key_path) in (mapping.ABSENT, None, "")
-        ]
-        if errors:
-            raise PayloadError(errors)
 
     @api.model
     def _answer_written(self, endpoint, plan, call, request, result, flags):
@@ -243,6 +209,7 @@ class BjApiSyncInbound(models.AbstractModel):
             self._check_bulk(len(body))
         if endpoint.request_script:
             body = self._run_request_script(endpoint, call, body)
+        call.request_data = body
         return body
 
     @api.model

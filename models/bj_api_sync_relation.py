@@ -160,7 +160,7 @@ class BjApiSyncRelation(models.AbstractModel):
                     rule, rule.script, node.record, call, node.row
                 )
             except ApiError as error:
-                errors.add(node, rule, error.description)
+                errors.add(node, rule, error.description, cause=error)
                 return None
         else:
             value = mapping.take(node.row, rule.key_path)

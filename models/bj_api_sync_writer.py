@@ -86,8 +86,8 @@ class BjApiSyncWriter(models.AbstractModel):
 
         :param list rows: parsed payloads, one ``dict`` per record
         :param str operation: ``create`` (an existing identifier is a conflict),
-            ``update`` (a missing one is not found), ``upsert``, or ``pull``: ``upsert``
-            of rows that have to name their record
+            ``update`` (a missing one is not found), ``upsert``, or ``put`` and ``pull``:
+            ``upsert`` of rows that have to name their record
         :param bool partial: keep the rows that work when others do not
         :param bool bulk: answer as for many rows, as an array of one row asks for; by
             default when there are several
@@ -99,14 +99,15 @@ class BjApiSyncWriter(models.AbstractModel):
         job = Job(plan, rows, call, operation, list(domain))
         if not (len(rows) > 1 or bulk or partial):
             return [self._write_row(job, targets[0] if targets else None)]
-        results = {}
-        for wave in self._split_waves(job):
+        results = self._refuse_misshapen(job)
+        for wave in self._split_waves(job, results):
             self._write_wave(job, wave, results)
         results = [results[index] for index in range(len(rows))]
         failed = [result for result in results if result.status == "error"]
         if failed and not partial:
             errors = [error for result in failed for error in result.errors]
-            raise PayloadError(errors)
+            cause = next((result.cause for result in failed if result.cause), None)
+            raise PayloadError(errors) from cause
         return results
 
     @api.model
@@ -115,7 +116,7 @@ class BjApiSyncWriter(models.AbstractModel):
         node = Node(job.plan, job.rows[0], 0, record=record)
         errors = self._prepare([node], job.call, job.operation, job.domain)
         if errors.by_index:
-            raise_refused(errors.by_index[0])
+            raise_refused(errors.by_index[0], errors.causes.get(0))
         is_new = not node.record
         try:
             self._save([node])
@@ -125,14 +126,32 @@ class BjApiSyncWriter(models.AbstractModel):
         return self._success(node, is_new)
 
     @api.model
-    def _split_waves(self, job):
+    def _refuse_misshapen(self, job):
+        """Return the results of the rows that are no objects, ``{row: RowResult}``."""
+        relation, errors = self.env["bj.api.sync.relation"], Errors()
+        for index, row in enumerate(job.rows):
+            if not isinstance(row, dict):
+                node = Node(job.plan, row, index)
+                expected, got = self.env._("an object"), convert.describe(row)
+                relation._add_mismatch(node, None, expected, got, errors)
+        return {
+            index: refused_result(index, found)
+            for index, found in errors.by_index.items()
+        }
+
+    @api.model
+    def _split_waves(self, job, refused):
         """Return lists of row numbers in which no identifier comes twice.
 
         A second row with the same identifier has to see what the first one did.
+
+        :param refused: rows to leave out
         """
         relation = self.env["bj.api.sync.relation"]
         waves, seen = [[]], {}
         for index, row in enumerate(job.rows):
+            if index in refused:
+                continue
             node = Node(job.plan, row, index)
             key = relation._get_identifier(node, job.call, Errors())
             wave = 0
@@ -157,9 +176,9 @@ class BjApiSyncWriter(models.AbstractModel):
             with self.env.cr.savepoint():
                 found = self._try_wave(job, indexes)
         except RowsRefused as refused:
-            by_index = refused.errors.by_index
+            by_index, causes = refused.errors.by_index, refused.errors.causes
             for index, errors in by_index.items():
-                results[index] = refused_result(index, errors)
+                results[index] = refused_result(index, errors, causes.get(index))
             rest = [index for index in indexes if index not in by_index]
             self._write_wave(job, rest, results)
         except ROW_FAILURES as error:
@@ -260,7 +279,7 @@ class BjApiSyncWriter(models.AbstractModel):
         if operation == "create" and record:
             message = self.env._("%s exists already.", value)
             errors.add(node, rule, message, code=409)
-        elif operation == "upsert" and is_outside:
+        elif operation in ("upsert", "put") and is_outside:
             message = self.env._("%s belongs to a record outside this endpoint.", value)
             errors.add(node, rule, message, code=409)
         elif record and not is_outside:
@@ -271,7 +290,7 @@ class BjApiSyncWriter(models.AbstractModel):
                     "does not say which record it is, so each pull would create it anew."
                 )
                 errors.add(node, rule, message)
-        elif operation == "update":
+        elif operation == "update" or (operation == "put" and not has_identifier(node)):
             node.may_create = False
             if node.has_error:
                 return  # what was sent as identifier is none
@@ -425,7 +444,7 @@ class BjApiSyncWriter(models.AbstractModel):
             found.update(key=rule.api_key, line_id=rule.line_id)
         if getattr(error, "line_id", None):
             found["line_id"] = error.line_id
-        return refused_result(index, [(code, found)])
+        return refused_result(index, [(code, found)], error)
 
     @api.model
     def _get_blamed(self, plan, error):
@@ -458,7 +477,7 @@ def describe_error(env, error):
     return code, str(error.args[0] if error.args else error)
 
 
-def refused_result(index, found):
+def refused_result(index, found, cause=None):
     """Return the result of a row from what is wrong, ``[(status, error)]``."""
     code, first = found[0]
     return RowResult(
@@ -468,13 +487,14 @@ def refused_result(index, found):
         message=first["message"],
         line_id=first.get("line_id"),
         errors=[error for _code, error in found],
+        cause=cause,
     )
 
 
-def raise_refused(found):
+def raise_refused(found, cause):
     """Raise what is wrong with the only row of a call: ``[(status, error)]``."""
     code, _first = found[0]
-    raise refusal(code, [error for _code, error in found])
+    raise refusal(code, [error for _code, error in found]) from cause
 
 
 def refusal(code, errors):

@@ -19,6 +19,14 @@ def rule(field_type, **kwargs):
 
 
 STATES = ("draft", "done", "1")
+
+
+def typed_rule(field_type):
+    """Return a rule with choices, which only a selection and a reference look at."""
+    models = ("res.partner",)
+    return rule(field_type, selection=models if field_type == "reference" else STATES)
+
+
 JAN_31 = datetime(2025, 1, 31, 10, 0)
 
 
@@ -64,7 +72,7 @@ class TestToField(PureCase):
             ("properties", [{"name": "x"}], [{"name": "x"}]),
         ]:
             with self.subTest(field_type=field_type, value=value):
-                result = convert.to_field(rule(field_type, selection=STATES), value)
+                result = convert.to_field(typed_rule(field_type), value)
                 self.assertEqual(result, expected)
                 self.assertIs(type(result), type(expected))
 
@@ -133,10 +141,11 @@ class TestToField(PureCase):
             ),
             ("reference", "7", 'expected a reference "model,id", got "7"'),
             ("reference", 7, 'expected a reference "model,id", got 7'),
+            ("reference", "res.users,7", 'expected a reference to one of "res.partner", got "res.users,7"'),
         ]:  # fmt: skip
             with self.subTest(field_type=field_type, value=value):
                 with self.assertRaises(convert.ConvertError) as caught:
-                    convert.to_field(rule(field_type, selection=STATES), value)
+                    convert.to_field(typed_rule(field_type), value)
                 self.assertEqual(caught.exception.message, message)
                 self.assertIsInstance(caught.exception, ValueError)
 
@@ -316,7 +325,7 @@ class TestToDomainValue(PureCase):
             ("json", "!=", False, False),
         ]:
             with self.subTest(field_type=field_type, operator=operator, value=value):
-                subject = rule(field_type, selection=STATES)
+                subject = typed_rule(field_type)
                 for target in (subject, field_type):
                     result = convert.to_domain_value(target, operator, value)
                     self.assertEqual(result, expected)
@@ -355,6 +364,4 @@ class TestToDomainValue(PureCase):
                 self.subTest(field_type=field_type, operator=operator, value=value),
                 self.assertRaises(convert.ConvertError),
             ):
-                convert.to_domain_value(
-                    rule(field_type, selection=STATES), operator, value
-                )
+                convert.to_domain_value(typed_rule(field_type), operator, value)

@@ -163,6 +163,22 @@ class TestLoggedExchanges(ApiCase):
         self.assertNotIn("Traceback", response.text)
         self.assertIn("Traceback", self._logs(response).traceback)
 
+    def test_a_failing_script_of_a_line_leaves_its_traceback_too(self):
+        line = self.config.line_ids.filtered(lambda line: line.api_key == "email")
+        line.write(
+            {"value_type": "python_plain", "script": "request_data['missing-key']"}
+        )
+        row = {"customer_id": "T-1", "name": "x"}
+        for body in (row, [row, {**row, "customer_id": "T-2"}]):
+            response = self._call("POST", json=body)
+            self.assertEqual(response.status_code, 400)
+            self.assertEqual(response.json()["line_id"], line.id)
+            self.assertNotIn("Traceback", response.text)
+            self.assertIn("KeyError: 'missing-key'", self._logs(response).traceback)
+        line.value_type = "plain"
+        response = self._call("POST", json={"customer_id": "T-1", "name": True})
+        self.assertFalse(self._logs(response).traceback)  # it explains itself
+
     def test_an_unexpected_error_is_a_500_that_tells_only_its_request_id(self):
         reader = self.registry["bj.api.sync.reader"]
         error = ZeroDivisionError("an inner secret of Odoo")

@@ -304,9 +304,12 @@ def _ids(rule, value):
     return list(dict.fromkeys(_id(rule, item) for item in value))
 
 
-def _reference(_rule, value):
+def _reference(rule, value):
     if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
         raise ConvertError('a reference "model,id"', describe(value))
+    models = getattr(rule, "selection", ())
+    if models and value.split(",")[0] not in models:
+        raise ConvertError(f"a reference to {_one_of(models)}", describe(value))
     return value
 
 

@@ -31,6 +31,14 @@ class InboundRequest:
     base_url: str = ""
     credential: str = ""
 
+    @property
+    def is_dry_run(self):
+        """Tell whether a write is asked for that must have no effect."""
+        return self.method not in ("GET", "HEAD", "OPTIONS") and any(
+            name == "dry_run" and text.lower() in ("true", "1")
+            for name, text in self.query
+        )
+
 
 @dataclass(frozen=True)
 class ApiResponse:
@@ -115,7 +123,8 @@ class OutboundResponse:
 class Call:
     """What scripts may know of the exchange they run in, and change.
 
-    ``direction`` is ``in`` or ``out``; ``params`` are the query's values by name.
+    ``direction`` is ``in`` or ``out``; ``params`` are the query's values by name;
+    ``request_data`` is the body that was sent, as the request script left it.
     """
 
     config_id: int
@@ -123,6 +132,7 @@ class Call:
     method: str = ""
     params: dict = field(default_factory=dict)
     headers: dict = field(default_factory=dict)
+    request_data: Any = None
 
 
 @dataclass
@@ -131,7 +141,7 @@ class RowResult:
 
     ``status`` is ``created``, ``updated``, ``unchanged``, ``deleted`` or ``error``;
     ``code`` the HTTP status the row would have had alone; ``errors`` are those of
-    :class:`~..exceptions.PayloadError`.
+    :class:`~..exceptions.PayloadError`, ``cause`` the exception behind them, if any.
     """
 
     index: int
@@ -142,6 +152,7 @@ class RowResult:
     message: str = ""
     line_id: int | None = None
     errors: list = field(default_factory=list)
+    cause: Exception | None = None
 
 
 @dataclass(frozen=True)

@@ -108,13 +108,15 @@ class Errors:
     """What is wrong with the rows of one call, in the order it is found.
 
     ``by_index`` is ``{row: [(HTTP status, error)]}``, an error being one of
-    :class:`~..exceptions.PayloadError`.
+    :class:`~..exceptions.PayloadError`; ``causes`` is ``{row: exception}`` of the first
+    script that failed, for its traceback.
     """
 
     def __init__(self):
         self.by_index = {}
+        self.causes = {}
 
-    def add(self, node, rule, message, *, code=400, key=None):
+    def add(self, node, rule, message, *, code=400, key=None, cause=None):
         """Note ``message`` at every place that means the node's record.
 
         Not at those that mean a row of the call: they say "a row" and not what is in it.
@@ -134,6 +136,8 @@ class Errors:
                 error["line_id"] = line.line_id
             error["message"] = f"{where}: {message}" if where else message
             self.by_index.setdefault(place.index, []).append((code, error))
+            if cause:
+                self.causes.setdefault(place.index, cause)
 
 
 def layers(nodes):
