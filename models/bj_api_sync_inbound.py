@@ -115,7 +115,7 @@ class BjApiSyncInbound(models.AbstractModel):
         ):  # a script may answer something else each time
             return ApiResponse(304, headers=headers, action="read", record_id=record.id)
         if wanted is not None:
-            value = {key: value[key] for key in wanted if key in value}
+            value = reader._pick(plan, value, wanted)
         value = self._run_response_script(endpoint, call, value, record)
         return ApiResponse(
             payload=value,
@@ -277,7 +277,13 @@ class BjApiSyncInbound(models.AbstractModel):
     def _run_response_script(self, endpoint, call, value, records):
         if not endpoint.response_script:
             return value
-        context = self._script_context(endpoint, call, records, response_data=value)
+        context = self._script_context(
+            endpoint,
+            call,
+            records,
+            request_data=call.request_data,
+            response_data=value,
+        )
         self._run_script("response_script", endpoint.response_script, context)
         # A script may put anything into the answer; only JSON can be sent.
         return to_jsonable(context["response_data"])

@@ -106,7 +106,8 @@ class BjApiSyncInbound(models.AbstractModel):
 
     @api.model
     def _find_next(self, endpoint, plan, request, listing, domain, names):
-        """Return ``(records, headers, None)`` of a keyset walk: what comes after a row.
+        """Return ``(records, headers, pagination)`` of a keyset walk: what comes after a
+        row.
 
         Rows that are added or deleted meanwhile can neither shift nor repeat the others.
         """
@@ -119,7 +120,7 @@ class BjApiSyncInbound(models.AbstractModel):
         following = None
         if len(found) > listing.limit:
             following = self._encode_place(endpoint, listing, records[-1])
-        return records, *self._describe_walk(endpoint, request, following)
+        return records, *self._describe_walk(endpoint, request, listing, following)
 
     @api.model
     def _continue_domain(self, endpoint, listing, domain):
@@ -142,12 +143,23 @@ class BjApiSyncInbound(models.AbstractModel):
         return query.encode_cursor(values, order, digest, self._get_cursor_key())
 
     @api.model
-    def _describe_walk(self, endpoint, request, following):
+    def _describe_walk(self, endpoint, request, listing, following):
+        """Return ``(headers, pagination)`` of a page; a walk counts nothing."""
         url = f"{request.base_url}{ROUTE}/{endpoint.endpoint}"
-        headers = {"Link": conditional.link_next(url, request.query, following)}
+        walk = (url, request.query, following)
+        headers = {"Link": conditional.link_next(*walk)}
         if following:
             headers["X-Next-Cursor"] = following
-        return headers, None
+        if not endpoint.is_paginated:
+            return headers, None
+        pagination = {
+            "total": None,
+            "limit": listing.limit,
+            "offset": None,
+            "next": conditional.walk_urls(*walk).get("next"),
+            "previous": None,
+        }
+        return headers, pagination
 
     @api.model
     def _get_place(self, record, terms):
@@ -246,7 +258,14 @@ class BjApiSyncInbound(models.AbstractModel):
             )
             for param in config_sudo.param_ids
         )
-        keys = tuple(dict.fromkeys(rule.key_path[0] for rule in plan.readable))
+        # Of address.city, fields= may name the whole or its first part.
+        keys = tuple(
+            dict.fromkeys(
+                key
+                for rule in plan.readable
+                for key in (rule.key_path[0], rule.api_key)
+            )
+        )
         return fields, orders, params, keys
 
     @api.model

@@ -96,4 +96,4 @@ class BjApiSyncInbound(models.AbstractModel):
         following = None
         if len(edge) > 1:
             following = self._encode_place(endpoint, listing, edge[0])
-        return self._describe_walk(endpoint, request, following)
+        return self._describe_walk(endpoint, request, listing, following)

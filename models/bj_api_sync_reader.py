@@ -40,7 +40,7 @@ class BjApiSyncReader(models.AbstractModel):
 
         :param Plan plan: of a configuration of the records' model
         :param Call call: direction and values for scripts
-        :param keys: only these top-level external keys; all if ``None``
+        :param keys: only these external keys, or the first part of them; all if ``None``
         :param bool is_fetched: the user has just searched ``records`` and fetched
             :meth:`_get_field_names`, so that nothing is left to be checked or read
         :return: list of ``dict`` in the order of ``records``
@@ -51,6 +51,13 @@ class BjApiSyncReader(models.AbstractModel):
         return mapping.assemble(
             [rule.key_path for rule in rules], columns, len(records)
         )
+
+    @api.model
+    def _pick(self, plan, value, keys):
+        """Return a payload with only these external keys of it."""
+        paths = [rule.key_path for rule in get_rules(plan, set(keys))]
+        columns = [[mapping.take(value, path)] for path in paths]
+        return mapping.assemble(paths, columns, 1)[0]
 
     @api.model
     def _get_field_names(self, plan, call, keys=None):

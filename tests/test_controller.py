@@ -100,6 +100,33 @@ class TestVerbs(ApiCase):
         self.assertEqual((error["index"], error["key"]), (1, "name"))
         self.assertFalse(self.env["res.partner"].search([("ref", "=", "T-4")]))
 
+    def test_a_row_that_names_nothing_or_is_no_object_fails_alone(self):
+        rows = [
+            {"customer_id": "T-ann", "name": "Anna"},
+            {"name": "x"},
+            7,
+            {"customer_id": "T-bob", "name": True},
+        ]
+        for upsert in (False, True):
+            self.config.upsert = upsert
+            with self.subTest(upsert=upsert):
+                response = self._call("PUT", "contacts", rows)
+                self.assertEqual(response.status_code, 400)
+                errors = response.json()["details"]["errors"]
+                self.assertEqual([error["index"] for error in errors], [1, 2, 3])
+                self.assertEqual(errors[0]["key"], "customer_id")
+                self.assertEqual(errors[1]["message"], "expected an object, got 7.")
+                self.assertEqual(self.ann.name, "Ann")
+                path = "contacts?partial=true&dry_run=true"
+                response = self._call("PUT", path, rows)
+                self.assertEqual(response.status_code, 207)
+                self.assertEqual(
+                    [row["status"] for row in response.json()],
+                    ["updated", "error", "error", "error"],
+                )
+        response = self._call("POST", "contacts?partial=true", [rows[1], None])
+        self.assertEqual([row["code"] for row in response.json()], [201, 400])
+
     def test_partial_tells_what_became_of_each_row(self):
         self.config.upsert = True
         rows = [
@@ -773,6 +800,26 @@ class TestDryRun(ApiCase):
             self._call("PUT", "contacts/T-ann?dry_run=maybe", {}).status_code, 400
         )
 
+    def test_an_error_of_a_dry_run_says_that_it_was_one(self):
+        for path, row, status in (
+            ("contacts?dry_run=true", {"customer_id": "T-1"}, 400),
+            ("contacts?dry_run=1", [{"customer_id": "T-1"}], 400),
+            ("contacts?dry_run=TRUE", {"customer_id": "T-ann", "name": "x"}, 409),
+        ):
+            with self.subTest(path=path):
+                response = self._call("POST", path, row)
+                self.assertEqual(response.status_code, status)
+                self.assertEqual(response.headers["X-Dry-Run"], "true")
+                log = self._logs(response)
+                self.assertEqual((log.status, log.details), ("error", "dry run"))
+        for method, path in (
+            ("POST", "contacts"),
+            ("POST", "contacts?dry_run=false"),
+            ("GET", "contacts/nobody"),
+        ):
+            response = self._call(method, path, {"customer_id": "T-1"})
+            self.assertNotIn("X-Dry-Run", response.headers)
+
 
 @tagged("post_install", "-at_install")
 class TestRecordId(ApiCase):
@@ -1014,6 +1061,20 @@ class TestRunAs(ApiCase):
             self.assertEqual(response.json()[7]["children"], [{"name": "child of 7"}])
         self.assertEqual(counts[10], counts[100])
         self.assertLessEqual(counts[100], 16)
+
+    def test_a_response_script_sees_what_was_sent(self):
+        self.config.write(
+            {
+                "request_script": "request_data['name'] = request_data['name'].upper()",
+                "response_script": "response_data['was'] = request_data",
+            }
+        )
+        row = {"customer_id": "T-1", "name": "n", "more": 1}
+        answer = self._call("POST", json=row).json()
+        self.assertEqual(answer["was"], {**row, "name": "N"})
+        answer = self._call("PUT", "contacts/T-1", {"name": "m"}).json()
+        self.assertEqual(answer["was"], {"name": "M"})
+        self.assertEqual(self._call("GET", "contacts/T-1").json()["was"], {})
 
     def test_request_and_response_scripts_change_what_goes_through(self):
         self.config.write(

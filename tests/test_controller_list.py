@@ -63,6 +63,20 @@ class TestList(ApiCase):
             self._call("GET", self._links(response)["last"]).json(), pages[-1].json()
         )
 
+    def test_an_envelope_leads_through_a_walk_by_cursor_too(self):
+        self.config.write(
+            {"is_paginated": True, "page_size": 3, "response_format": "status"}
+        )
+        pages = [self._call("GET", "contacts?cursor=").json()]
+        while url := pages[-1]["pagination"]["next"]:
+            pages.append(self._call("GET", url.split(f"{ROUTE}/")[1]).json())
+        refs = [row["customer_id"] for page in pages for row in page["data"]]
+        self.assertEqual(refs, [f"L-{number}" for number in range(7)])
+        self.assertEqual(
+            pages[-1]["pagination"],
+            {"total": None, "limit": 3, "offset": None, "next": None, "previous": None},
+        )
+
     def test_limits_default_are_capped_and_checked(self):
         self.config.write({"limit": 2, "max_limit": 4})
         for query, count in (("", 2), ("limit=3", 3), ("limit=1000000", 4)):
@@ -120,6 +134,13 @@ class TestList(ApiCase):
         self.assertEqual(row, {"name": "L1", "address": {"city": "Lviv"}})
         one = self._call("GET", "contacts/L-1?fields=name").json()
         self.assertEqual(one, {"name": "L1"})
+        nested = {"address": {"city": "Lviv"}}
+        for keys in ("address", "address.city", "address,address.city"):
+            path = f"contacts?customer_id=L-1&fields={keys}"
+            self.assertEqual(self._call("GET", path).json(), [nested])
+            self.assertEqual(
+                self._call("GET", f"contacts/L-1?fields={keys}").json(), nested
+            )
         for path in ("contacts?fields=name,phone", "contacts/L-1?fields=phone"):
             response = self._call("GET", path)
             self.assertEqual(response.status_code, 400)

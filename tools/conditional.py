@@ -63,15 +63,20 @@ def link_header(base_url, query, limit, offset, total, count):
     return _join(page_urls(base_url, query, limit, offset, total, count))
 
 
-def link_next(base_url, query, cursor):
-    """Return the ``Link`` header of a page of a cursor walk.
+def walk_urls(base_url, query, cursor):
+    """Return ``{"first", "next": url}`` of a page of a cursor walk.
 
     :param str cursor: of the next page, ``None`` on the last one
     """
     urls = {"first": _url(base_url, query, cursor="")}
     if cursor:
         urls["next"] = _url(base_url, query, cursor=cursor)
-    return _join(urls)
+    return urls
+
+
+def link_next(base_url, query, cursor):
+    """Return the ``Link`` header of a page; the parameters are :func:`walk_urls`'s."""
+    return _join(walk_urls(base_url, query, cursor))
 
 
 def _named(header, etag, weak):

@@ -1133,7 +1133,7 @@ _PAGINATION = {
     "properties": {
         "total": {"type": ["integer", "null"]},
         "limit": {"type": "integer"},
-        "offset": {"type": "integer"},
+        "offset": {"type": ["integer", "null"]},
         "next": {"type": ["string", "null"]},
         "previous": {"type": ["string", "null"]},
     },
