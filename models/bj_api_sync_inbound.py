@@ -229,19 +229,7 @@ class BjApiSyncInbound(models.AbstractModel):
                 )
             )
         accept = request.headers.get("accept", "")
-        kinds = [part.split(";")[0].strip().lower() for part in accept.split(",")]
-        if (
-            accept
-            and not self._wants_lines(request)
-            and not any(
-                kind in ("*/*", "application/*")
-                or (
-                    kind.startswith("application/")
-                    and kind.endswith(("/json", "+json"))
-                )
-                for kind in kinds
-            )
-        ):
+        if not (payload.accepts_json(accept) or self._wants_lines(request)):
             raise NotAcceptable(
                 self.env._(
                     "Only application/json can be answered, not %s.", accept[:200]

@@ -188,7 +188,9 @@ class BjApiSyncInbound(models.AbstractModel):
     def _parse_body(self, endpoint, request, call):
         """Return the body as its request script leaves it: an object or a list."""
         kind = payload.check_content_type(
-            request.headers.get("content-type"), bool(request.body)
+            request.headers.get("content-type"),
+            bool(request.body),
+            request.headers.get("content-encoding"),
         )
         if not request.body.strip():
             raise BadRequest(self.env._("The body is empty: send a JSON object."))

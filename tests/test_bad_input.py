@@ -160,6 +160,7 @@ class TestBadInput(ApiCase):
             (400, [("X-API-Version", "1\t2")]),
             (415, [("Content-Type", "\xff\xfe"), ("Content-Length", "2")]),
             (415, [("Content-Type", "application/json; charset=utf-16")]),
+            (415, [("Content-Type", "application/json"), ("Content-Encoding", "gzip")]),
             (406, [("Accept", "\x01")]),
         ):
             with self.subTest(headers=headers):

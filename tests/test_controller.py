@@ -509,6 +509,7 @@ class TestHeaders(ApiCase):
             ("application/problem+json", 200),
             ("text/html", 406),
             ("application/xml;q=0.9", 406),
+            ("application/json;q=0, text/html", 406),
         ):
             with self.subTest(accept=accept):
                 response = self._call("GET", headers={"Accept": accept})

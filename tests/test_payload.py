@@ -187,6 +187,29 @@ class TestContentType(PureCase):
             ):
                 payload.check_content_type(header, True)
 
+    def test_a_compressed_body_is_refused_by_its_encoding(self):
+        for encoding, has_body in ((None, True), ("Identity", True), ("gzip", False)):
+            found = payload.check_content_type("application/json", has_body, encoding)
+            self.assertEqual(found, "json")
+        for content_type in ("application/json", None):
+            with self.assertRaisesRegex(UnsupportedMediaType, "encoding gzip is not"):
+                payload.check_content_type(content_type, True, "gzip")
+
+    def test_an_accept_header_admits_json_or_does_not(self):
+        for accept, expected in (
+            (None, True),
+            (" ", True),
+            ("*/*", True),
+            ("text/html, application/*;q=0.1", True),
+            ("APPLICATION/JSON; charset=utf-8", True),
+            ("application/problem+json", True),
+            ("text/html", False),
+            ("application/json;q=0, text/html", False),
+            ("application/jsonp", False),
+        ):
+            with self.subTest(accept=accept):
+                self.assertIs(payload.accepts_json(accept), expected)
+
 
 class TestReadLimited(PureCase):
     def test_a_body_up_to_the_limit_is_read_whole(self):

@@ -111,14 +111,35 @@ def wants_lines(accept):
     return wishes.best_match(("application/json", *NDJSON_TYPES)) in NDJSON_TYPES
 
 
-def check_content_type(header_value, has_body):
+def accepts_json(accept):
+    """Tell whether an ``Accept`` header admits JSON, as no header does."""
+    if not accept or not accept.strip():
+        return True
+    for wish, quality in parse_accept_header(accept):
+        kind = wish.split(";")[0].strip().lower()
+        is_json = kind.startswith("application/") and kind.endswith(("/json", "+json"))
+        if quality and (is_json or kind in ("*/*", "application/*")):
+            return True
+    return False
+
+
+def check_content_type(header_value, has_body, encoding=None):
     """Return how to parse the body: ``"json"`` or ``"ndjson"``.
 
     A missing header is tolerated, as is any type of an empty body.
 
-    :raise UnsupportedMediaType: another type, or a charset that is not UTF-8
+    :param str encoding: header ``Content-Encoding``, if there is one
+    :raise UnsupportedMediaType: another type, a charset that is not UTF-8, or a
+        compressed body
     """
-    if not has_body or not header_value or not header_value.strip():
+    if not has_body:
+        return "json"
+    if encoding and encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType(
+            f"The content encoding {encoding.strip()[:40]} is not supported:"
+            " send the body as it is."
+        )
+    if not header_value or not header_value.strip():
         return "json"
     media_type, *parameters = (part.strip() for part in header_value.lower().split(";"))
     for parameter in parameters:
