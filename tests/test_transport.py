@@ -350,6 +350,20 @@ class TestLimits(TransportCase):
         self.assertTrue(response.truncated)
 
 
+class TestInterimAnswers(TransportCase):
+    def test_the_final_answer_is_waited_for(self):
+        interim = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+        interim += "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+        final = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
+        response = self.send("/", behaviours.raw(interim + final))
+        self.assertEqual((response.status, response.body), (201, b"ok"))
+        self.assertNotIn("link", response.headers)
+
+    def test_another_protocol_is_not_waited_for(self):
+        response = self.send("/", behaviours.raw("HTTP/1.1 101 Other\r\n\r\n"))
+        self.assertEqual(response.status, 101)
+
+
 class TestFailures(TransportCase):
     def test_an_answer_that_breaks_off_is_no_answer(self):
         whole = gzip.compress(b"text" * 1000)
@@ -361,6 +375,7 @@ class TestFailures(TransportCase):
             (behaviours.close_half_way(), "before its answer was complete"),
             (behaviours.raw(chunked + "5\r\nab"), "before its answer was complete"),
             (behaviours.raw(chunked + "not a size\r\n"), "complete"),
+            (behaviours.raw(chunked + "-5\r\nab"), "not HTTP"),
             (behaviours.raw("SSH-2.0-OpenSSH_9\r\n"), "not HTTP"),
             (behaviours.raw("HTTP/1.1 2xx OK\r\n\r\n"), "not HTTP"),
             (behaviours.raw("HTTP/1.1 200 OK\r\n" + "A: b\r\n" * 200), "not HTTP"),

@@ -684,7 +684,8 @@ def _talk(sock, prepared, reused):
             "timeout",
             f"The answer of {target} {reason}. It may have processed the request.",
         ) from None
-    except (OSError, http.client.HTTPException, zlib.error) as error:
+    except (OSError, http.client.HTTPException, zlib.error, ValueError) as error:
+        # ValueError: what http.client lets through, as a chunk of negative size.
         raise _SendError("reset", _explain(target, error)) from None
     finally:
         if keep:
@@ -699,6 +700,15 @@ def _talk(sock, prepared, reused):
     )
 
 
+class _HTTPResponse(http.client.HTTPResponse):
+    def _read_status(self):
+        # http.client waits for the final answer after 100 only, and RFC 9110, 15.2,
+        # demands it after any other that is interim, as 103.
+        version, status, reason = super()._read_status()
+        is_interim = 100 <= status < 200 and status != http.client.SWITCHING_PROTOCOLS
+        return version, http.client.CONTINUE if is_interim else status, reason
+
+
 def _request_answer(sock, prepared, reused):
     """Write the request and return the ``HTTPResponse`` with its headers read."""
     write_error = None
@@ -708,7 +718,7 @@ def _request_answer(sock, prepared, reused):
         # The last bytes never left this machine, and a request without its end is not
         # processed. The other side may still have said why it closed, e.g. 413.
         write_error = error
-    answer = http.client.HTTPResponse(sock, method=prepared.method)
+    answer = _HTTPResponse(sock, method=prepared.method)
     try:
         answer.begin()
     except (OSError, http.client.HTTPException) as error:
