@@ -349,7 +349,8 @@ class BjApiSyncConfig(models.Model):
         :return: number of records, or of pulls that were begun
         """
         self.ensure_one()
-        outbound = self.env["bj.api.sync.outbound"]
+        outbound = self.env["bj.api.sync.outbound"]._for_config(self)
+        self = self.with_env(outbound.env)
         if not self.active:
             return 0
         if self.http_method_ids.name == "GET":
@@ -387,11 +388,26 @@ class BjApiSyncConfig(models.Model):
 
     def _count_schedule(self):
         """Return how many records a run has before it, from where the last one ended."""
+        self = self.with_env(self.env["bj.api.sync.outbound"]._for_config(self).env)
         domain = [*self._get_schedule_domain(), ("id", ">", self.sync_position)]
         return self.env[self.model_name].sudo().search_count(domain)
 
-    def _get_schedule_domain(self):
+    def _get_send_domain(self):
+        """Return the Filter Domain, and that records are of the Company or of none."""
         domain = self.env["bj.api.sync.script"]._eval_domain(self, self.env.user)
+        model = self.env[self.model_name]
+        holders = [model._fields.get(name) for name in ("company_id", "company_ids")]
+        if self.company_id and any(
+            field
+            and field.comodel_name == "res.company"
+            and field._description_searchable
+            for field in holders
+        ):
+            return all_of(domain, model._check_company_domain(self.company_id))
+        return domain
+
+    def _get_schedule_domain(self):
+        domain = self._get_send_domain()
         fields_known = self.env[self.model_name]._fields
         if (
             self.sync_scope == "modified"
@@ -509,8 +525,8 @@ class BjApiSyncConfig(models.Model):
         """
         self.ensure_one()
         self._check_is_out()
-        config = self.sudo()
-        outbound = self.env["bj.api.sync.outbound"].sudo()
+        outbound = self.env["bj.api.sync.outbound"]._for_config(self)
+        config = self.with_env(outbound.env)
         rows = outbound._build_rows(config, record.with_env(outbound.env))
         if not rows:
             return {"error": self.env._("Nothing is sent for this record.")}
@@ -590,9 +606,12 @@ class BjApiSyncConfig(models.Model):
         """Return the URL with placeholders filled from any record that would be sent."""
         if not url_tools.placeholders(self.url):
             return self.url
-        domain = self.env["bj.api.sync.script"]._eval_domain(self, self.env.user)
-        record = self.env[self.model_name].sudo().search(domain, limit=1)
-        rows = self.env["bj.api.sync.outbound"].sudo()._build_rows(self.sudo(), record)
+        outbound = self.env["bj.api.sync.outbound"]._for_config(self)
+        config = self.with_env(outbound.env)
+        record = outbound.env[self.model_name].search(
+            config._get_send_domain(), limit=1
+        )
+        rows = outbound._build_rows(config, record)
         if rows and not rows[0].error:
             return rows[0].url
         return re.sub(r"\{[^{}/?#\s]+\}", "1", self.url)

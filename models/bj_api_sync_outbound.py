@@ -251,7 +251,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             same payload
         :return: the deliveries
         """
-        self = self.sudo()
+        self = self._for_config(config)
         deliveries = self.env["bj.api.sync.delivery"]
         config = config.with_env(self.env)
         records = self._filter_records(config, records.with_env(self.env))
@@ -276,6 +276,13 @@ class BjApiSyncOutbound(models.AbstractModel):
         return deliveries.browse([*(row.id for row in rows if row.id), *ids])
 
     @api.model
+    def _for_config(self, config):
+        """Return this service as superuser, in the Company of the configuration if any."""
+        company = config.sudo().company_id
+        context = {"allowed_company_ids": company.ids} if company else {}
+        return self.sudo().with_context(**context)
+
+    @api.model
     def _get_transaction_key(self):
         """Return the secret name of this transaction, and whether it was used before.
 
@@ -288,14 +295,14 @@ class BjApiSyncOutbound(models.AbstractModel):
 
     @api.model
     def _filter_records(self, config, records):
-        """Return the records that the Filter Domain lets through."""
-        domain = self.env["bj.api.sync.script"]._eval_domain(config, self.env.user)
+        """Return the records that the Filter Domain and the Company let through."""
+        domain = config._get_send_domain()
         if not domain:
             return records
         found = records.filtered_domain(domain)
         if len(found) < len(records):
             _logger.debug(
-                "Configuration %s: %s of %s records are outside the Filter Domain",
+                "Configuration %s: %s of %s records are outside Filter Domain or Company",
                 config.id,
                 len(records) - len(found),
                 len(records),

@@ -50,7 +50,7 @@ class BjApiSyncOutbound(models.AbstractModel):
 
         :return: the deliveries, none for a list while its last pull is not over
         """
-        self = self.sudo()
+        self = self._for_config(config)
         deliveries = self.env["bj.api.sync.delivery"]
         config = config.with_env(self.env)
         if records:

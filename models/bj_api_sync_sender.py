@@ -476,8 +476,8 @@ class BjApiSyncSender(models.AbstractModel):
         may tell about records that are not committed yet. If that transaction is rolled
         back, a delivery that still waits for another attempt is cancelled.
         """
-        self = self.sudo()
-        outbound = self.env["bj.api.sync.outbound"]
+        outbound = self.env["bj.api.sync.outbound"]._for_config(config)
+        self = self.with_env(outbound.env)
         config = config.with_env(self.env)
         outbound._check_records(config, records)
         target = outbound._get_target(config)

@@ -10,7 +10,7 @@ from odoo.tools import mute_logger
 from ..compat import group_users
 from ..models import bj_api_sync_sender as sender_module
 from ..tools import transport
-from .outbound_common import OutboundCase
+from .outbound_common import LINES, OutboundCase
 from .receiver import answer, html, redirect, reset, retry_after
 
 
@@ -692,7 +692,9 @@ class TestWhatHappensMeanwhile(OutboundCase):
         user = new_test_user(self.env, "short-lived", groups="base.group_system")
         user.write({"company_ids": [(4, company.id)], "company_id": company.id})
         partner = self._make_partner()
-        config = self._make_config(response_script="record.write({'comment': 'x'})")
+        config = self._make_config(
+            company_id=False, response_script="record.write({'comment': 'x'})"
+        )
         outbound = self.env["bj.api.sync.outbound"].with_user(user)
         outbound = outbound.with_company(company)
         outbound._trigger(config, partner.with_user(user), "write")

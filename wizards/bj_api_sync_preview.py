@@ -131,11 +131,10 @@ class BjApiSyncPreview(models.TransientModel):
             preview.res_id = False
             if preview.config_id.request_type == "out" and not preview.is_pull:
                 config = preview.config_id
-                domain = self.env["bj.api.sync.script"]._eval_domain(
-                    config, self.env.user
-                )
                 model = self.env[config.model_name]
-                preview.res_id = model.search(domain, limit=1, order="id desc").id
+                preview.res_id = model.search(
+                    config._get_send_domain(), limit=1, order="id desc"
+                ).id
 
     @api.depends("body", "query")
     def _compute_is_masked(self):
