@@ -24,5 +24,6 @@ UPDATE bj_api_sync_delivery
  WHERE state = 'pending';
 UPDATE bj_api_sync_delivery
    SET headers = NULL,
+       url_secret = NULL,
        url = 'https://neutralized.invalid/';
 DELETE FROM bj_api_sync_destination;

@@ -613,7 +613,7 @@ class BjApiSyncConfig(models.Model):
         )
         rows = outbound._build_rows(config, record)
         if rows and not rows[0].error:
-            return rows[0].url
+            return outbound._get_url(rows[0].url, rows[0].url_secret)
         return re.sub(r"\{[^{}/?#\s]+\}", "1", self.url)
 
     def _get_advice(self, found):

@@ -40,6 +40,7 @@ class Row:
     destination: str
     payload: str | None = None
     headers: str | None = None
+    url_secret: str | None = None
     res_id: int | None = None
     record_ids: list | None = None
     error: str = ""
@@ -61,6 +62,7 @@ class Row:
             "destination": self.destination,
             "payload": self.payload,
             "headers": self.headers,
+            "url_secret": self.url_secret,
             "res_ids": json.dumps(self.ids),
             "res_id": self.res_id,
             "record_ids": self.record_ids,
@@ -87,6 +89,7 @@ class Claim:
     url: str
     payload: str | None
     headers: str | None
+    url_secret: str | None
     attempt_count: int
     attempts_before: int
     last_status_code: int | None
@@ -175,6 +178,8 @@ class BjApiSyncDelivery(models.Model):
     # Headers that a script set, JSON sealed like every outbound secret: a signature or a
     # token may be among them. A null removes the configured header.
     headers = fields.Text(readonly=True, copy=False, groups=fields.NO_ACCESS)
+    # The whole URL, sealed, where `url` shows it with a secret masked.
+    url_secret = fields.Text(readonly=True, copy=False, groups=fields.NO_ACCESS)
     state = fields.Selection(
         [
             ("pending", "Pending"),
@@ -556,18 +561,40 @@ class BjApiSyncDelivery(models.Model):
     def _drop_unchanged(self, config, rows):
         """Return the rows that say something else than the last one about their record."""
         self.env.cr.execute(
-            """SELECT DISTINCT ON (res_id) res_id, state, url, payload
+            """SELECT DISTINCT ON (res_id) res_id, state, url, url_secret, payload
                FROM bj_api_sync_delivery
                WHERE config_id = %s AND res_id = ANY(%s)
                ORDER BY res_id, id DESC""",
             [config.id, [row.res_id for row in rows if row.res_id]],
         )
+        get_url = self.env["bj.api.sync.outbound"]._get_url
         last = {
-            res_id: (url, payload)
-            for res_id, state, url, payload in self.env.cr.fetchall()
+            res_id: (get_url(url, url_secret), payload)
+            for res_id, state, url, url_secret, payload in self.env.cr.fetchall()
             if state in ("pending", "delivered")
         }
-        return [row for row in rows if last.get(row.res_id) != (row.url, row.payload)]
+        return [
+            row
+            for row in rows
+            if last.get(row.res_id) != (get_url(row.url, row.url_secret), row.payload)
+        ]
+
+    @api.model
+    def _lock_pull(self, config):
+        """Tell whether this transaction may begin a pull; if so, no other one can.
+
+        Not if one is open or just being begun. The lock ends with the transaction, so
+        whoever waited for nothing looks once more with a snapshot that is new.
+        """
+        self.env.cr.execute(
+            "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
+            [f"{self._name}:pull:{config.id}"],
+        )
+        (is_ours,) = self.env.cr.fetchone()
+        if not is_ours or self._has_open_pull(config):
+            return False
+        with self.env.registry.cursor() as cr:
+            return not self.with_env(self.env(cr=cr))._has_open_pull(config)
 
     @api.model
     def _has_open_pull(self, config):
@@ -585,17 +612,20 @@ class BjApiSyncDelivery(models.Model):
         return bool(parameters.get_param("database.is_neutralized"))
 
     def _rotate_secrets(self):
-        """Encrypt the headers that scripts have set anew, see ``action_rotate_secrets``."""
+        """Encrypt URLs, and the headers that scripts have set, anew; see
+        ``action_rotate_secrets``."""
         secret = self.env["bj.api.sync.secret"]
         self.env.cr.execute(
-            """SELECT id, headers FROM bj_api_sync_delivery
-               WHERE id = ANY(%s) AND headers IS NOT NULL FOR NO KEY UPDATE""",
+            """SELECT id, headers, url_secret FROM bj_api_sync_delivery
+               WHERE id = ANY(%s) AND (headers IS NOT NULL OR url_secret IS NOT NULL)
+               FOR NO KEY UPDATE""",
             [self.ids],
         )
-        for row_id, sealed in self.env.cr.fetchall():
+        for row_id, *sealed in self.env.cr.fetchall():
             self.env.cr.execute(
-                "UPDATE bj_api_sync_delivery SET headers = %s WHERE id = %s",
-                [secret._rotate(sealed), row_id],
+                """UPDATE bj_api_sync_delivery SET headers = %s, url_secret = %s
+                   WHERE id = %s""",
+                [*(text and secret._rotate(text) for text in sealed), row_id],
             )
 
     # -- claiming ----------------------------------------------------------------------

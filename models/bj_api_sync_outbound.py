@@ -446,12 +446,13 @@ class BjApiSyncOutbound(models.AbstractModel):
         changed.update({name: None for name in given if name not in headers})
         return Row(
             call.method,
-            url,
+            self._mask_url(url),
             get_destination(url),
             self._dump(config, data, call.method),
             self.env["bj.api.sync.secret"]._encrypt(json.dumps(changed))
             if changed
             else None,
+            self._seal_url(url),
             res_id=records.id if len(records) == 1 else None,
         )
 
@@ -487,6 +488,23 @@ class BjApiSyncOutbound(models.AbstractModel):
             for text in (value if isinstance(value, list) else [value])
         ]
         return url_tools.with_params(url_tools.expand(template, values), pairs)
+
+    @api.model
+    def _mask_url(self, url):
+        redactor, _limit = self.env["bj.api.log"]._get_redactor()
+        return redactor.query(url or "")
+
+    @api.model
+    def _seal_url(self, url):
+        """Return the ciphertext of a URL that holds a secret, ``None`` for others."""
+        if self._mask_url(url) == url:
+            return None
+        return self.env["bj.api.sync.secret"]._encrypt(url)
+
+    @api.model
+    def _get_url(self, url, url_secret):
+        """Return the whole URL for the two columns that it is kept in."""
+        return self.env["bj.api.sync.secret"]._decrypt(url_secret) or url
 
     @api.model
     def _run_request_script(self, config, records, data, headers, params, call):
@@ -552,6 +570,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             url=row.url,
             payload=row.payload,
             headers=row.headers,
+            url_secret=row.url_secret,
             attempt_count=1,
             attempts_before=0,
             last_status_code=None,
@@ -648,7 +667,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         connect, read = timeouts or (target.connect_timeout, target.read_timeout)
         return OutboundRequest(
             method=claim.method,
-            url=claim.url,
+            url=self._get_url(claim.url, claim.url_secret),
             headers=headers,
             body=body,
             connect_timeout=connect,

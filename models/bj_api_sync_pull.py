@@ -133,11 +133,12 @@ class BjApiSyncOutbound(models.AbstractModel):
         sealed = json.dumps(changed) if changed else None
         return Row(
             "GET",
-            url,
+            self._mask_url(url),
             get_destination(url),
+            url_secret=self._seal_url(url),
             headers=self.env["bj.api.sync.secret"]._encrypt(sealed) if sealed else None,
             res_id=record.id if record else None,
-            page_token=token,
+            page_token=None if style == "link" else token,  # there it is the URL
             sync_date=sync_date or fields.Datetime.now(),
             pull_counts=counts,
         )
@@ -322,7 +323,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             token = get_next_link(response.headers.get("link", ""))
         else:
             return None
-        if not token or token == claim.page_token or token == claim.url:
+        if not token or token in (claim.page_token, response.url):
             return None
         if "://" in token and get_destination(token) != claim.destination:
             # Credentials go only where the configuration says.
