@@ -56,7 +56,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         if records:
             records = self._filter_records(config, records.with_env(self.env))
             rows = self._build_rows(config, records)
-        elif deliveries._has_open_pull(config):
+        elif not deliveries._lock_pull(config):
             _logger.info("Configuration %s: the last pull is not over yet", config.id)
             return deliveries
         else:
