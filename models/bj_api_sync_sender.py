@@ -10,6 +10,7 @@ from functools import partial
 import psycopg2
 from odoo import SUPERUSER_ID, api, models, tools
 from odoo.exceptions import UserError
+from odoo.service.server import CommonServer
 from psycopg2 import errorcodes
 
 from ..tools import transport
@@ -34,6 +35,7 @@ MAX_AHEAD = 200  # deliveries claimed at once for a fast host
 AHEAD_SECONDS = 0.25  # of work claimed ahead, by the speed seen so far
 SETTLE_COUNT = 50  # results that are settled together ...
 SETTLE_SECONDS = 0.2  # ... or all there are after this time
+STOP_SECONDS = 15  # that a server which stops waits for answers
 CLAIM_SECONDS = 0.25  # between two claims that find nothing
 PROGRESS_SECONDS = 2
 KEYLESS_SECONDS = (
@@ -136,6 +138,25 @@ class Pass:
         self.pool.shutdown(wait=True)
 
 
+RUNNING = set()  # the passes of this process
+
+
+def end_passes():
+    """Have what is on its way settled before Odoo stops: else it is sent once more.
+
+    For a server of threads, whose scheduled actions are dropped. Of one with processes
+    the master lets its workers end their pass.
+    """
+    deadline = time.monotonic() + STOP_SECONDS
+    for run in list(RUNNING):
+        run.begin_until = 0
+    while RUNNING and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+CommonServer.on_stop(end_passes)
+
+
 class BjApiSyncSender(models.AbstractModel):
     """Empties the outbox: claim, send, settle, over and over, for the length of a pass.
 
@@ -169,12 +190,16 @@ class BjApiSyncSender(models.AbstractModel):
             _logger.info("This database is a neutralized copy: nothing is sent")
             return 0
         run = Pass(THREADS, seconds, self._get_end())
+        RUNNING.add(run)
         try:
             self._run_pass(run, linger, is_second)
         finally:
-            run.close()
-            while results := run.take(0):
-                self._settle_results(run, results)
+            try:
+                run.close()
+                while results := run.take(0):
+                    self._settle_results(run, results)
+            finally:
+                RUNNING.discard(run)
         return run.done
 
     @api.model

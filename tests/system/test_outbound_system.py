@@ -5,6 +5,7 @@ Numbers are of one run: nothing here compares with a time measured elsewhere.
 
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 from harness import Receiver, Server, receiver, wait_until
@@ -401,6 +402,76 @@ class TestLostConnections(OutboundSystemCase):
         self.assertNotIn(
             "Traceback", self.server.log.partition("deleted bj.api.sync")[2]
         )
+
+
+class TestStop(OutboundSystemCase):
+    def test_a_server_that_stops_settles_what_is_on_its_way(self):
+        self.receiver.on("/orders", receiver.answer(delay=2))
+        config_id = self.make(read_timeout=10)
+        enqueue_in_shell(self.server, config_id, 3)
+        self.receiver.wait(3, 60)
+        self.server.stop()
+        self.assertEqual(self.count(config_id, "delivered"), 3)
+        self.server.start()
+        self.server.wait_ready()
+        self.assertEqual(len(self.receiver.requests), 3)
+
+
+class TestOnePullAtATime(OutboundSystemCase):
+    """Two scheduled actions that fire at the very same moment, in two processes."""
+
+    # Both have their snapshot before either begins: they wait for a lock of ours.
+    CODE = """
+import time
+for config_id, wait, hold in {steps}:
+    env.cr.execute("SELECT pg_advisory_xact_lock_shared(%s)", [config_id])
+    time.sleep(wait)
+    env["bj.api.sync.config"].browse(config_id)._run_schedule()
+    time.sleep(hold)
+    env.cr.commit()
+"""
+
+    def _race(self, config_ids, *waits):
+        """Have two processes pull, of one configuration after the other.
+
+        :param waits: seconds of each process, ``[(before, after)]`` by configuration
+        """
+        with closing(self.server.connect()) as connection, ThreadPoolExecutor() as pool:
+            cursor = connection.cursor()
+            for config_id in config_ids:
+                cursor.execute("SELECT pg_advisory_lock(%s)", [config_id])
+            ends = []
+            for own in waits:
+                steps = [
+                    (config_id, *seconds)
+                    for config_id, seconds in zip(config_ids, own, strict=True)
+                ]
+                ends.append(
+                    pool.submit(self.server.shell, self.CODE.format(steps=steps))
+                )
+            for config_id in config_ids:
+                wait_until(lambda key=config_id: self._count_waiting(key) == 2, 120)
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [config_id])
+            for end in ends:
+                end.result()
+
+    def _count_waiting(self, key):
+        return self.server.query(
+            """SELECT count(*) FROM pg_locks
+               WHERE locktype = 'advisory' AND objid = %s AND NOT granted""",
+            [key],
+        )[0][0]
+
+    def test_of_two_that_begin_together_one_pulls(self):
+        # The crons of the server must not end a pull before the other process looks.
+        self.server.query("UPDATE ir_cron SET active = false")
+        config_ids = [
+            self.make(f"/items/{n}", "GET", filter_domain=False) for n in range(2)
+        ]
+        # The second process looks while the first has not committed, and after it has.
+        self._race(config_ids, [(0, 1.5), (0, 0)], [(0.5, 0), (1, 0)])
+        for config_id in config_ids:
+            self.assertEqual(self.count(config_id, "pending"), 1)
 
 
 class TestNeutralizedCopy(OutboundSystemCase):
