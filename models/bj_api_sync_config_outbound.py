@@ -538,7 +538,7 @@ class BjApiSyncConfig(models.Model):
         headers = redactor.headers(request.headers)
         return {
             "method": request.method,
-            "url": request.url,
+            "url": request.url or config.url,
             "headers": headers,
             "payload": row.payload or "",
             "error": row.error,

@@ -32,7 +32,9 @@ class Row:
     """A delivery to be written: the columns that are not the same for all of them.
 
     ``record_ids`` are set for a batch only, ``res_id`` for a single record only.
-    ``headers`` is the ciphertext of what a script changed, see ``Delivery.headers``.
+    ``headers`` is the ciphertext of what a script changed, see ``Delivery.headers``;
+    ``url_secret`` that of a URL which ``url`` shows masked. Without ``url`` there is no
+    request: it could not be built, and ``error`` says why.
     """
 
     method: str
@@ -58,7 +60,7 @@ class Row:
     def _get_vals(self):
         return {
             "method": self.method,
-            "url": self.url,
+            "url": self.url or None,
             "destination": self.destination,
             "payload": self.payload,
             "headers": self.headers,
@@ -267,6 +269,14 @@ class BjApiSyncDelivery(models.Model):
     def action_send_again(self, progress=None):
         """Send the same bytes under the same Idempotency-Key; attempts start anew."""
         self._check_operator()
+        if len(self) == 1 and not self.url:
+            raise UserError(
+                self.env._(
+                    "%(delivery)s could not be built, so there is nothing to send again: "
+                    "mend the cause, then press Rebuild and Send, or Pull Now for a pull.",
+                    delivery=self.display_name,
+                )
+            )
         return self._in_steps(
             "action_send_again",
             lambda deliveries: {"count": deliveries._send_again()},
@@ -280,7 +290,8 @@ class BjApiSyncDelivery(models.Model):
         )
 
     def _send_again(self):
-        count = self._change_idle(
+        # What could not be built has no URL: there is nothing that could be sent.
+        count = self.filtered("url")._change_idle(
             SQL(
                 """state = 'pending', next_attempt_date = %s, is_claimed = false,
                    attempts_before = attempt_count, delivered_date = NULL,
@@ -513,7 +524,7 @@ class BjApiSyncDelivery(models.Model):
                     "direction": "out",
                     "status": "error",
                     "method": row.method,
-                    "url": row.url,
+                    "url": config.url,
                     "error_message": row.error,
                     "model": config.model_name,
                     "record_id": row.res_id,

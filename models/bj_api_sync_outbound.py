@@ -387,7 +387,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             return [
                 Row(
                     call.method,
-                    config.url,
+                    "",
                     get_destination(config.url),
                     res_id=records.id,
                     error=describe(error),
@@ -712,8 +712,8 @@ class BjApiSyncOutbound(models.AbstractModel):
         if response.status is None:
             return redact.storable(response.error)
         parts = [f"HTTP {response.status} {get_phrase(response.status)}."]
-        if 300 <= response.status < 400:
-            location = redactor.query(response.headers.get("location", ""))
+        location = redactor.query(response.headers.get("location", ""))
+        if 300 <= response.status < 400 and location:
             location = redact.cut(location, MAX_SNIPPET)
             parts.append(
                 f"Redirects are not followed; it leads to {location}. If that is right, "

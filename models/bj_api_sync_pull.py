@@ -74,7 +74,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         except (ApiError, UserError, ValueError) as error:
             return Row(
                 "GET",
-                config.url,
+                "",
                 get_destination(config.url),
                 error=describe(error),
                 failure=get_failure(error),

@@ -4,6 +4,7 @@ from unittest.mock import patch
 
 from cryptography.fernet import Fernet
 from odoo import tools
+from odoo.exceptions import UserError
 from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
@@ -617,6 +618,20 @@ class TestButtons(OutboundCase):
         self._send()
         self.assertEqual([body["name"] for body in self._bodies()], ["now"])
 
+    def test_what_could_not_be_built_is_not_sent_again_without_a_body(self):
+        config = self._make_config(url=self.receiver.url("/orders/{email}"))
+        with mute_logger("bj.api.outbound"):
+            delivery = self._enqueue(config, self._make_partner())
+        with self.assertRaisesRegex(UserError, "Rebuild and Send"):
+            delivery.action_send_again()
+        other = self._enqueue(
+            config, self._make_partner(ref="C2", email="b@example.com")
+        )
+        (delivery | other).action_send_again()
+        self._send()
+        self.assertEqual(delivery.state, "failed")
+        self.assertEqual(len(self.receiver.requests), 1)
+
     def test_cancel_spares_what_is_being_sent(self):
         config = self._make_config()
         partners = self._make_partner() | self._make_partner(ref="C2")
@@ -842,6 +857,189 @@ class TestSecretsOfScripts(OutboundCase):
         self._use_keys(self.new)
         self.assertEqual(self._send(), 1)
         self.assertEqual(self.delivery.state, "delivered")
+
+
+@tagged("post_install", "-at_install")
+class TestSecretsOfUrls(OutboundCase):
+    """What a Parameter, a script or the other side puts into a URL may be a secret."""
+
+    CLEAR = "opensesame-4711"
+
+    def _assert_hidden(self, deliveries):
+        self.env.flush_all()
+        for table in ("bj_api_sync_delivery", "bj_api_log"):
+            self.env.cr.execute(f"SELECT t::text FROM {table} t")
+            rows = [text for (text,) in self.env.cr.fetchall()]
+            self.assertNotIn(self.CLEAR, "".join(rows))
+        for url in deliveries.filtered("url").mapped("url"):
+            self.assertIn("=***", url)
+
+    def test_it_arrives_and_is_nowhere_to_be_read(self):
+        config = self._make_config(
+            path="/orders?lang=en",
+            param_ids=[(0, 0, {"name": "api_key", "value": self.CLEAR})],
+            request_script=f"params['access_token'] = '{self.CLEAR}-2'",
+        )
+        delivery = self._enqueue(config, self._make_partner())
+        self._assert_hidden(delivery)
+        self._send()
+        sent = config._make_outbound_http_request(self._make_partner(ref="C2"))
+        self.assertTrue(sent)
+        for request in self.receiver.requests:
+            self.assertEqual(
+                dict(request.query),
+                {
+                    "lang": "en",
+                    "api_key": self.CLEAR,
+                    "access_token": f"{self.CLEAR}-2",
+                },
+            )
+        self.assertEqual(len(self.receiver.requests), 2)
+        self._assert_hidden(delivery)
+        exported = delivery.export_data(["url", "last_error", "payload"])["datas"]
+        self.assertNotIn(self.CLEAR, str(exported))
+
+    def test_what_cannot_be_built_does_not_show_it_either(self):
+        config = self._make_config(
+            path=f"/orders/{{nothing}}?token={self.CLEAR}",
+        )
+        delivery = self._enqueue(config, self._make_partner())
+        self.assertEqual(delivery.state, "failed")
+        self._assert_hidden(delivery)
+
+    def test_pages_are_told_apart_by_it(self):
+        items = [{"ref": f"Q{n}", "name": "Q"} for n in range(3)]
+        links = [f"/items?page_token={self.CLEAR}-{n}" for n in (1, 2)]
+        behaviours = [
+            answer(
+                200,
+                json.dumps([item]).encode(),
+                {"Link": f'<{self.receiver.url(links[n])}>; rel="next"'}
+                if n < 2
+                else {},
+            )
+            for n, item in enumerate(items)
+        ]
+        self.receiver.on("/items", *behaviours)
+        config = self._make_config("GET", "/items", pagination_style="link")
+        config._run_schedule()
+        self._commit()
+        while self._send():
+            pass
+        self.assertEqual(
+            [request.target for request in self.receiver.requests],
+            ["/items", *links],
+        )
+        deliveries = self._get_deliveries(config)
+        self.assertEqual(set(deliveries.mapped("state")), {"delivered"})
+        self._assert_hidden(deliveries[1])
+
+    def test_a_run_knows_what_has_changed_in_it(self):
+        config = self._make_config(
+            lines={"name": "name"},
+            param_ids=[(0, 0, {"name": "token", "value": "{id}"})],
+        )
+        config.filter_domain = "[('ref', '=', 'C1')]"
+        self._make_partner()
+        for value, count in (("a", 1), ("a", 1), ("b", 2)):
+            config.param_ids.value = value
+            config._run_schedule()
+            self._commit()
+            self.assertEqual(len(self._get_deliveries(config)), count)
+
+    def test_it_is_sealed_anew_with_the_others(self):
+        old, new = (Fernet.generate_key().decode() for _key in range(2))
+        options = tools.config.options
+        with patch.dict(options, bj_api_sync_key=old):
+            config = self._make_config(path=f"/orders?token={self.CLEAR}")
+            delivery = self._enqueue(config, self._make_partner())
+        with patch.dict(options, bj_api_sync_key=f"{new},{old}"):
+            config.action_rotate_secrets()
+        with patch.dict(options, bj_api_sync_key=new):
+            self.assertEqual(self._send(), 1)
+        self.assertEqual(delivery.state, "delivered")
+
+
+@tagged("post_install", "-at_install")
+class TestCompany(OutboundCase):
+    """A configuration with a Company sends what belongs to it, or to none."""
+
+    def setUp(self):
+        super().setUp()
+        self.here = self.env.company
+        self.there = self.env["res.company"].create({"name": "There"})
+        self.env.user.company_ids += self.there
+        companies = (self.here, self.there, self.env["res.company"])
+        for ref, company in zip(("H", "T", "N"), companies, strict=True):
+            self._make_partner(ref=f"bjco-{ref}", company_id=company.id)
+        self.partners = self.env["res.partner"].search([("ref", "=like", "bjco-%")])
+        self.domain = "[('ref', '=like', 'bjco-%')]"
+
+    def _get_sent(self, config):
+        deliveries = self._get_deliveries(config)
+        found = sorted(json.loads(delivery.payload)["ref"] for delivery in deliveries)
+        return [ref.removeprefix("bjco-") for ref in found]
+
+    def test_each_way_of_sending_keeps_to_it(self):
+        for company, expected in (
+            (self.there, ["N", "T"]),
+            (self.here, ["H", "N"]),
+            (self.env["res.company"], ["H", "N", "T"]),
+        ):
+            for send in (
+                lambda config: self._enqueue(config, self.partners),
+                lambda config: config._run_schedule(),
+                lambda config: config._make_outbound_http_request(self.partners),
+            ):
+                with self.subTest(company=company.name):
+                    config = self._make_config(
+                        company_id=company.id, filter_domain=self.domain
+                    )
+                    send(config)
+                    self._commit()
+                    self.assertEqual(self._get_sent(config), expected)
+
+    def test_it_is_the_company_that_values_and_domain_are_read_in(self):
+        barcode = self.partners[0].with_company(self.there)
+        barcode.barcode = "of-there"
+        config = self._make_config(
+            company_id=self.there.id,
+            lines={**LINES, "barcode": "barcode"},
+            filter_domain="[('company_id', 'in', [False, company_id])]",
+        )
+        self.partners.company_id = False
+        (delivery,) = self._enqueue(config, self.partners[0])
+        self.assertEqual(json.loads(delivery.payload)["barcode"], "of-there")
+        self.assertEqual(delivery.company_id, self.there)
+        self._send()
+        self.assertEqual(delivery.log_ids.company_id, self.there)
+
+    def test_what_is_pulled_is_created_in_it(self):
+        self.receiver.on("/items", answer(200, b'[{"name": "Pulled", "code": "ZZ"}]'))
+        config = self._make_config(
+            "GET",
+            "/items",
+            company_id=self.there.id,
+            model_id=self.env.ref("base.model_ir_sequence").id,
+            lines={
+                "code": {"field_path": "code", "is_record_identifier": True},
+                "name": "name",
+            },
+        )
+        config._run_schedule()
+        self._commit()
+        self._send()
+        pulled = self.env["ir.sequence"].search([("code", "=", "ZZ")])
+        self.assertEqual(pulled.company_id, self.there)
+
+    def test_a_model_without_companies_is_sent_whole(self):
+        config = self._make_config(
+            company_id=self.there.id,
+            model_id=self.env.ref("base.model_res_country").id,
+            lines={"ref": "code"},
+        )
+        country = self.env.ref("base.be")
+        self.assertEqual(len(self._enqueue(config, country)), 1)
 
 
 @tagged("post_install", "-at_install")
