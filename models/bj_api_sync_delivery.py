@@ -736,7 +736,11 @@ class BjApiSyncDelivery(models.Model):
 
     @api.model
     def _get_waiting(self, destination, due):
-        """Return due rows and all older ones about the same records, for ``fifo``."""
+        """Return due rows and all older ones about the same records, for ``fifo``.
+
+        Not those of archived configurations, which nobody sends: they would keep back
+        what others tell about the record for ever.
+        """
         ids = [row[0] for row in due]
         record_ids = {res_id for row in due for res_id in row[5] or [row[4]] if res_id}
         others = []
@@ -746,6 +750,7 @@ class BjApiSyncDelivery(models.Model):
                     """SELECT e.id, e.config_id, e.method, e.model, e.res_id,
                               e.record_ids, %s
                        FROM bj_api_sync_delivery e
+                       JOIN bj_api_sync_config c ON c.id = e.config_id AND c.active
                        WHERE e.state = 'pending' AND e.destination = %s AND e.id < %s
                          AND (e.res_id = ANY(%s) OR e.record_ids && %s::integer[])""",
                     in_flight("e"),

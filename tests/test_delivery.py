@@ -538,6 +538,19 @@ class TestOrder(OutboundCase):
         paths = [request.path for request in self.receiver.requests]
         self.assertEqual(paths[2:], ["/create", "/update", "/delete"])
 
+    def test_an_archived_configuration_keeps_back_no_other(self):
+        archived, other = self._make_config(), self._make_config("PUT", "/orders/{ref}")
+        partner = self._make_partner()
+        waiting = self._enqueue(archived, partner, "create")
+        archived.active = False
+        delivery = self._enqueue(other, partner)
+        self._send()
+        self.assertEqual(delivery.state, "delivered")
+        self.assertEqual(waiting.state, "pending")
+        archived.active = True
+        self._send()
+        self.assertEqual(waiting.state, "delivered")
+
     def test_batches_and_single_records_keep_their_order(self):
         batch = self._make_config("POST", "/batch", is_paginated=True, page_size=5)
         single = self._make_config("PUT", "/single")
