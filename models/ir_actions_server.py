@@ -35,14 +35,7 @@ class IrActionsServer(models.Model):
             cron = by_action.get(action.id)
             rule = action.base_automation_id
             if cron:
-                unit = dict(
-                    cron._fields["interval_type"]._description_selection(self.env)
-                )
-                action.bj_api_trigger = self.env._(
-                    "Every %(number)s %(unit)s",
-                    number=cron.interval_number,
-                    unit=unit[cron.interval_type],
-                )
+                action.bj_api_trigger = self._describe_interval(cron)
             elif rule:
                 trigger = dict(rule._fields["trigger"]._description_selection(self.env))
                 action.bj_api_trigger = trigger.get(rule.trigger, rule.trigger)
@@ -50,6 +43,22 @@ class IrActionsServer(models.Model):
                 action.bj_api_trigger = self.env._("Action menu")
             else:
                 action.bj_api_trigger = self.env._("Called by other actions")
+
+    def _describe_interval(self, cron):
+        if cron.interval_number == 1:
+            return {
+                "minutes": self.env._("Every minute"),
+                "hours": self.env._("Every hour"),
+                "days": self.env._("Every day"),
+                "weeks": self.env._("Every week"),
+                "months": self.env._("Every month"),
+            }[cron.interval_type]
+        units = dict(cron._fields["interval_type"]._description_selection(self.env))
+        return self.env._(
+            "Every %(number)s %(unit)s",
+            number=cron.interval_number,
+            unit=units[cron.interval_type].lower(),
+        )
 
     @api.depends("bj_api_config_id.name")
     def _compute_name(self):

@@ -556,8 +556,11 @@ class TestConfigurationButtons(OutboundCase):
         on_save = dict(triggers)["on_create_or_write"]
         self.assertEqual(
             config.server_action_ids.sorted("id").mapped("bj_api_trigger"),
-            [on_save, "Every 1 Days", "Action menu"],
+            [on_save, "Every day", "Action menu"],
         )
+        cron.interval_number = 2
+        self.env.invalidate_all()
+        self.assertEqual(cron.ir_actions_server_id.bj_api_trigger, "Every 2 days")
         config.unlink()
         for trigger in (rule, cron, action):
             self.assertFalse(trigger.exists())
