@@ -35,7 +35,11 @@
     "post_init_hook": "categorise_groups",
     "demo": ["demo/bj_api_sync_config_demo.xml"],
     "assets": {
-        "web.assets_backend": ["bj_api_sync/static/src/**/*"],
+        "web.assets_backend": [
+            "bj_api_sync/static/src/**/*",
+            ("remove", "bj_api_sync/static/src/state_graph/**/*"),
+        ],
+        "web.assets_backend_lazy": ["bj_api_sync/static/src/state_graph/**/*"],
         "bj_api_sync.assets_guide": ["bj_api_sync/static/guide/**/*"],
         "web.assets_tests": ["bj_api_sync/static/tests/tours/**/*"],
     },

@@ -6,6 +6,7 @@ from .common import PARTNER_LINES, ConfigMixin
 from .receiver import Receiver
 
 START = "/odoo/api-configurations?debug=1"
+GRAPH_TOUR = "bj_api_sync_graph_tour"
 PROGRESS_TOUR = "bj_api_sync_progress_tour"
 
 
@@ -83,6 +84,24 @@ class TestTours(ConfigMixin, HttpCase):
         deliveries.invalidate_recordset()
         cancelled = deliveries.filtered(lambda row: row.state == "cancelled")
         self.assertTrue(0 < len(cancelled) < 300, len(cancelled))
+
+    def test_graphs_show_failures_in_red(self):
+        config = self.make_config(
+            PARTNER_LINES,
+            name="Drawn by tour",
+            request_type="out",
+            methods=("POST",),
+            auth_type="none",
+            url="https://shop.example.com/contacts",
+        )
+        partners = self.env["res.partner"].create(
+            [{"name": f"P{number}", "ref": f"G-{number}"} for number in range(3)]
+        )
+        self.env["bj.api.sync.outbound"]._enqueue(config, partners, "manual")
+        states = ("delivered", "failed", "pending")
+        for delivery, state in zip(config.delivery_ids, states, strict=True):
+            delivery.state = state
+        self.start_tour("/odoo/api-deliveries?debug=1", GRAPH_TOUR, login="admin")
 
     def test_a_rule_makes_a_delivery(self):
         self.start_tour(START, "bj_api_sync_out_tour", login="admin")

@@ -1,3 +1,4 @@
+import { getColor } from "@web/core/colors/colors";
 import { registry } from "@web/core/registry";
 import { rpc } from "@web/core/network/rpc";
 
@@ -427,5 +428,48 @@ tours.add("bj_api_sync_out_tour", {
             run: "click",
         },
         { trigger: ".o_list_view td[name=display_name]:contains(POST res.partner)" },
+    ],
+});
+
+function checkColors(expected) {
+    const { datasets } = window.Chart.getChart(document.querySelector(".o_graph_renderer canvas")).data;
+    const colors = Object.fromEntries(
+        datasets.map((dataset) => [dataset.label, dataset.borderColor || dataset.backgroundColor])
+    );
+    for (const [state, index] of Object.entries(expected)) {
+        if (colors[state] !== getColor(index, undefined, "sm")) {
+            throw new Error(`${state} is ${colors[state]}`);
+        }
+    }
+}
+
+const RED = 1;
+const TEAL = 2;
+
+tours.add("bj_api_sync_graph_tour", {
+    url: "/odoo/api-deliveries?debug=1",
+    steps: () => [
+        {
+            trigger: ".o_switch_view.o_graph",
+            run: "click",
+        },
+        {
+            content: "What has failed is red, what is delivered is not",
+            trigger: ".o_graph_renderer canvas",
+            run: () => checkColors({ Failed: RED, Delivered: TEAL }),
+        },
+        {
+            trigger: ".o_graph_button[data-mode=line]",
+            run: "click",
+        },
+        {
+            trigger: ".o_graph_button[data-mode=line].active",
+            run: () => checkColors({ Failed: RED, Delivered: TEAL }),
+        },
+        {
+            trigger: ".o_switch_view.o_pivot",
+            run: "click",
+        },
+        { trigger: ".o_pivot .o_pivot_header_cell_closed:contains(Failed)" },
     ],
 });
