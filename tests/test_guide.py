@@ -1,5 +1,6 @@
 import re
 
+from lxml import etree
 from odoo.tests import tagged
 from odoo.tests.common import HttpCase, TransactionCase, new_test_user
 
@@ -84,6 +85,20 @@ class TestServed(HttpCase):
         self.authenticate("bj_stranger", "bj_stranger")
         self.assertEqual(self.url_open(f"{ROUTE}/security").status_code, 404)
 
+    def test_every_form_has_a_help_link(self):
+        found = {
+            (
+                record.get("id"),
+                bool(record.xpath(f".//a[starts-with(@href, '{ROUTE}/')]")),
+            )
+            for path in ROOT.glob("views/bj_*.xml")
+            for record in etree.parse(path).xpath("//record[.//form]")
+        }
+        without = {name for name, has_help in found if not has_help}
+        # A line is a part of the form that it opens from, which has one.
+        self.assertEqual(without, {"bj_api_sync_config_line_view_form"})
+        self.assertGreater(len(found), 8)
+
     def test_the_help_links_of_the_screens_lead_to_pages(self):
         found = {
             (path.name, link)
@@ -103,7 +118,8 @@ class TestServed(HttpCase):
                     path, _separator, anchor = link.partition("#")
                     answer = self.url_open(path)
                     self.assertEqual(answer.status_code, 200)
-                    is_uk = lang == "uk_UA" and path.endswith("/troubleshooting")
+                    page = path.rpartition("/")[2]
+                    is_uk = lang == "uk_UA" and (ROOT / f"docs/uk/{page}.md").exists()
                     self.assertIn(f'lang="{"uk" if is_uk else "en"}"', answer.text)
                     if anchor:
                         self.assertIn(f'id="{anchor}"', answer.text)
