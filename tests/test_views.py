@@ -11,7 +11,7 @@ KINDS = {
     "bj.api.sync.config": ("list", "kanban", "form"),
     "bj.api.sync.config.line": ("form",),
     "bj.api.sync.delivery": ("list", "kanban", "form", "graph", "pivot"),
-    "bj.api.sync.destination": ("list", "kanban"),
+    "bj.api.sync.destination": ("list", "kanban", "form"),
     "bj.api.sync.token": ("list", "kanban", "form"),
     "bj.api.log": ("list", "kanban", "form", "graph", "pivot"),
 }
@@ -293,24 +293,50 @@ class TestApiUser(ConfigMixin, TransactionCase):
 
     def test_every_button_that_is_shown_works(self):
         pressed = set()
+        for button, record in self._shown_buttons():
+            name = button.get("name")
+            with self.subTest(button=name, record=record):
+                self.assertEqual(button.get("type"), "object")
+                self._press(record, name)
+                pressed.add(name)
+        self.assertLessEqual(
+            {"action_open_logs", "action_open_record", "action_download_openapi"},
+            pressed,
+        )
+
+    def test_nothing_is_offered_that_would_change_something(self):
+        for model, kinds in KINDS.items():
+            views = self._views(model)["views"]
+            for kind in kinds:
+                arch = etree.fromstring(views[kind]["arch"])
+                for view in arch.xpath("//list | //kanban | //form"):
+                    for right in ("create", "edit", "delete"):
+                        with self.subTest(model=model, view=view.attrib, right=right):
+                            self.assertIn(view.get(right), ("0", "False", "false"))
+                self.assertFalse(arch.xpath("/list/header/button"))
+
+    def _shown_buttons(self):
+        """Yield each button that the user sees, with each record it is pressed on; the
+        ones of an embedded list with its rows."""
         for model, kinds in KINDS.items():
             views = self._views(model)["views"]
             for kind in kinds:
                 arch = etree.fromstring(views[kind]["arch"])
                 for button in arch.xpath("//button[@type]"):
-                    if button.xpath("ancestor::field"):
-                        continue  # of another model, which has its own turn
-                    self.assertEqual(button.get("type"), "object", button.attrib)
+                    embedding = button.xpath("ancestor::field")
                     for record in self._records(model):
-                        if is_hidden(button, record):
-                            continue
-                        with self.subTest(button=button.get("name"), record=record):
-                            self._press(record, button.get("name"))
-                            pressed.add(button.get("name"))
-        self.assertLessEqual(
-            {"action_open_logs", "action_open_record", "action_download_openapi"},
-            pressed,
-        )
+                        rows = record
+                        if embedding:
+                            rows = self._rows(embedding[0], record)
+                        for row in rows:
+                            if not is_hidden(button, row, embedding and record):
+                                yield button, row
+
+    def _rows(self, field, record):
+        if is_hidden(field, record):
+            return record[field.get("name")].browse()
+        context = safe_eval(field.get("context", "{}"))
+        return record.with_context(**context)[field.get("name")]
 
     def _press(self, record, name):
         """Do what the client does with a button: call it, and open what it answers."""
@@ -349,6 +375,35 @@ class TestApiUser(ConfigMixin, TransactionCase):
         with self.assertRaises(AccessError):
             form.name = "Changed"
             form.save()
+
+
+class TestGraphs(TransactionCase):
+    def test_every_graph_and_pivot_counts_and_sums_what_makes_sense(self):
+        for model, measures in [
+            ("bj.api.log", {"duration", "record_count"}),
+            ("bj.api.sync.delivery", {"attempt_count"}),
+        ]:
+            records = self.env[model]
+            views = records.get_views([(False, "graph"), (False, "pivot")])
+            infos = views["models"][model]["fields"]
+            offered = {
+                name
+                for name, info in infos.items()
+                if info["type"] in ("integer", "float", "monetary")
+                and info.get("aggregator")
+                and info["store"]
+            }
+            with self.subTest(model=model):
+                self.assertEqual(offered, measures)
+            for kind in ("graph", "pivot"):
+                arch = etree.fromstring(views["views"][kind]["arch"])
+                groups = [
+                    ":".join(filter(None, (field.get("name"), field.get("interval"))))
+                    for field in arch.xpath("//field[not(@type='measure')]")
+                ]
+                with self.subTest(model=model, kind=kind):
+                    self.assertTrue(groups)
+                    records.read_group([], [*measures], groups, lazy=False)
 
 
 class TestEmptyScreens(TransactionCase):
@@ -405,12 +460,18 @@ class TestServerActionForm(TransactionCase):
         )
 
 
-def is_hidden(button, record):
-    """Tell whether an ``invisible`` on the way to a button is true for a record."""
-    return any(
-        safe_eval(condition, {name: record[name] for name in names_in(condition)})
-        for condition in button.xpath("ancestor-or-self::*/@invisible")
-    )
+def is_hidden(node, record, parent=None):
+    """Tell whether an ``invisible`` on the way to a node is true for a record.
+
+    :param parent: the record whose form embeds the view that the node is in
+    """
+    for element in node.xpath("ancestor-or-self::*[@invisible]"):
+        condition = element.get("invisible")
+        is_outside = parent and not element.xpath("ancestor::field")
+        source = parent if is_outside else record
+        if safe_eval(condition, {name: source[name] for name in names_in(condition)}):
+            return True
+    return False
 
 
 def names_in(condition):
