@@ -199,7 +199,10 @@ class BjApiSyncDelivery(models.Model):
         string="Attempts", readonly=True, default=0, aggregator=None
     )
     attempts_before = fields.Integer(
-        readonly=True, default=0, help="Attempts made before it was last sent again."
+        readonly=True,
+        default=0,
+        help="Attempts made before it was last sent again.",
+        aggregator=None,
     )
     is_claimed = fields.Boolean(
         string="Being Sent", readonly=True, help="Until the next attempt is due."
