@@ -6,6 +6,7 @@ from odoo.exceptions import ValidationError
 from ..exceptions import ApiError
 from ..tools import convert, mapping
 from ..tools.message import Rule
+from .bj_api_sync_phrase import translate
 
 # Odoo fills these itself, so a caller's value for them is never written.
 MAGIC_FIELDS = (
@@ -247,8 +248,8 @@ class BjApiSyncConfigLine(models.Model):
                     "the Constant Value does not fit field %(field)s: expected "
                     "%(expected)s, got %(got)s.",
                     field=self.field_path,
-                    expected=error.expected,
-                    got=error.got,
+                    expected=translate(self.env, error.expected),
+                    got=translate(self.env, error.got),
                 )
             )
 

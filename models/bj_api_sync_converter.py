@@ -5,6 +5,7 @@ from odoo import Command, api, models
 from ..exceptions import ApiError
 from ..tools import convert, mapping
 from ..tools.node import Links, Node
+from .bj_api_sync_phrase import translate
 from .bj_api_sync_relation import EMPTY, SCRIPTED, concerns
 from .bj_api_sync_script import NOTHING
 
@@ -58,7 +59,8 @@ class BjApiSyncConverter(models.AbstractModel):
                     errors.add(node, None, message, key=key)
             for key, value in mapping.misshapen_keys(node.row, plan.writable).items():
                 message = self.env._(
-                    "expected an object, got %s.", convert.describe(value)
+                    "expected an object, got %s.",
+                    translate(self.env, convert.describe(value)),
                 )
                 errors.add(node, None, message, key=key)
 

@@ -181,7 +181,9 @@ class BjApiSyncDelivery(models.Model):
     # token may be among them. A null removes the configured header.
     headers = fields.Text(readonly=True, copy=False, groups=fields.NO_ACCESS)
     # The whole URL, sealed, where `url` shows it with a secret masked.
-    url_secret = fields.Text(readonly=True, copy=False, groups=fields.NO_ACCESS)
+    url_secret = fields.Text(
+        "URL Secret", readonly=True, copy=False, groups=fields.NO_ACCESS
+    )
     state = fields.Selection(
         [
             ("pending", "Pending"),

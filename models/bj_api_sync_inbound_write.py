@@ -6,6 +6,7 @@ from ..exceptions import BadRequest, Conflict, NotFound
 from ..tools import convert, mapping, payload
 from ..tools.message import ApiResponse
 from .bj_api_sync_config import ROUTE
+from .bj_api_sync_phrase import translate
 
 MAX_LOCATION = 2000  # characters; clients and proxies refuse much longer headers
 
@@ -178,7 +179,7 @@ class BjApiSyncInbound(models.AbstractModel):
                     "The path names %(path)s, but %(key)s in the body is %(body)s.",
                     path=key,
                     key=rule.api_key,
-                    body=convert.describe(given),
+                    body=translate(self.env, convert.describe(given)),
                 ),
                 details={"key": rule.api_key},
             )
@@ -200,7 +201,7 @@ class BjApiSyncInbound(models.AbstractModel):
             raise BadRequest(
                 self.env._(
                     "The body must be a JSON object or an array of objects, not %s.",
-                    convert.describe(body),
+                    translate(self.env, convert.describe(body)),
                 )
             )
         if isinstance(body, list):

@@ -4,6 +4,7 @@ from ..compat import relation_domain
 from ..exceptions import ApiError
 from ..tools import convert, mapping
 from ..tools.node import Links, Node, by_plan
+from .bj_api_sync_phrase import translate
 from .bj_api_sync_script import NOTHING
 
 MAX_DEPTH = 8  # levels of objects below a row
@@ -120,7 +121,9 @@ class BjApiSyncRelation(models.AbstractModel):
     @api.model
     def _add_mismatch(self, node, rule, expected, got, errors):
         message = self.env._(
-            "expected %(expected)s, got %(got)s.", expected=expected, got=got
+            "expected %(expected)s, got %(got)s.",
+            expected=translate(self.env, expected),
+            got=translate(self.env, got),
         )
         errors.add(node, rule, message)
 

@@ -78,3 +78,21 @@ class TestUkrainianLoaded(TransactionCase):
                     ],
                 }
             )
+
+    def test_what_a_value_should_be_is_said_in_ukrainian(self):
+        line = {
+            "field_path": "color",
+            "api_key": "color",
+            "value_type": "constant",
+            "constant_value": "red",
+        }
+        with self.assertRaisesRegex(
+            ValidationError, 'очікувалося ціле число, отримано "red"'
+        ):
+            self.configs.create(
+                {
+                    "name": "constant",
+                    "model_id": self.env.ref("base.model_res_partner").id,
+                    "line_ids": [(0, 0, line)],
+                }
+            )

@@ -19,8 +19,6 @@ MAX_IN_VALUES = 1000
 SHOWN_LENGTH = 40
 SHOWN_CHOICES = 20
 
-_A_DATE = "a date YYYY-MM-DD"
-_A_DATETIME = "an ISO 8601 datetime such as 2025-01-31T10:00:00Z"
 
 TEXT_TYPES = ("char", "text", "html")
 X2MANY_TYPES = ("one2many", "many2many")
@@ -44,10 +42,30 @@ _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _WHITESPACE = str.maketrans("", "", " \t\r\n")
 
 
+class Phrase(str):
+    """English words of a message: ``template % params``.
+
+    Models translate the template; this module knows no languages. Written as ``_lt``, by
+    which Odoo's export of terms finds it.
+    """
+
+    __slots__ = ("params", "template")
+
+    def __new__(cls, template, **params):
+        phrase = super().__new__(cls, template % params if params else template)
+        phrase.template, phrase.params = template, params
+        return phrase
+
+
+_lt = Phrase
+_A_DATE = _lt("a date YYYY-MM-DD")
+_A_DATETIME = _lt("an ISO 8601 datetime such as 2025-01-31T10:00:00Z")
+
+
 class ConvertError(ValueError):
     """A value that does not fit its field.
 
-    :param str expected: what would fit, e.g. ``a number``
+    :param str expected: what would fit, e.g. ``a number``; a :class:`Phrase` mostly
     :param str got: the value as :func:`describe` shows it
     """
 
@@ -64,11 +82,11 @@ class ConvertError(ValueError):
 def describe(value):
     """Return ``value`` as an error message shows it: short, and never a whole object."""
     if isinstance(value, dict):
-        return "an object"
+        return _lt("an object")
     if isinstance(value, list | tuple):
-        return "an array"
+        return _lt("an array")
     if isinstance(value, bytes):
-        return f"{len(value)} bytes"
+        return _lt("%(count)s bytes", count=len(value))
     if isinstance(value, str):
         if len(value) > SHOWN_LENGTH:
             value = value[:SHOWN_LENGTH] + "…"
@@ -175,11 +193,13 @@ def _text(rule, value):
     elif isinstance(value, int | float) and not isinstance(value, bool):
         text = str(value)
     else:
-        raise ConvertError("a text", describe(value))
+        raise ConvertError(_lt("a text"), describe(value))
     size = getattr(rule, "size", 0)
     if size and len(text) > size:
         # The ORM would cut it and say nothing.
-        raise ConvertError(f"at most {size} characters", f"{len(text)}")
+        raise ConvertError(
+            _lt("at most %(count)s characters", count=size), f"{len(text)}"
+        )
     return text
 
 
@@ -194,10 +214,15 @@ def _integer(_rule, value):
     elif isinstance(value, str) and (match := _INTEGER.fullmatch(value)):
         number = int(match[1])
     if number is None:
-        raise ConvertError("a whole number", describe(value))
+        raise ConvertError(_lt("a whole number"), describe(value))
     if not MIN_INTEGER <= number <= MAX_INTEGER:
         raise ConvertError(
-            f"a whole number from {MIN_INTEGER} to {MAX_INTEGER}", describe(value)
+            _lt(
+                "a whole number from %(lowest)s to %(highest)s",
+                lowest=MIN_INTEGER,
+                highest=MAX_INTEGER,
+            ),
+            describe(value),
         )
     return number
 
@@ -214,9 +239,12 @@ def _float(_rule, value):
         except OverflowError:
             number = math.inf
     if not math.isfinite(number):
-        raise ConvertError("a number", describe(value))
+        raise ConvertError(_lt("a number"), describe(value))
     if abs(number) > MAX_FLOAT:
-        raise ConvertError(f"a number up to {MAX_FLOAT:g}", describe(value))
+        raise ConvertError(
+            _lt("a number up to %(highest)s", highest=format(MAX_FLOAT, "g")),
+            describe(value),
+        )
     return number
 
 
@@ -227,7 +255,7 @@ def _boolean(_rule, value):
         return bool(value)
     if isinstance(value, str) and (found := _BOOLEANS.get(value.lower())) is not None:
         return found
-    raise ConvertError("true or false", describe(value))
+    raise ConvertError(_lt("true or false"), describe(value))
 
 
 def _date(_rule, value):
@@ -239,7 +267,7 @@ def _date(_rule, value):
             isinstance(value, str) and _DATETIME.fullmatch(value)
         ):
             # Which day it is depends on the time zone, so the caller must say it.
-            expected += " without a time"
+            expected = _lt("a date YYYY-MM-DD without a time")
         raise ConvertError(expected, describe(value))
     try:
         return date.fromisoformat(value)
@@ -262,9 +290,13 @@ def _selection(rule, value):
 
 def _one_of(choices):
     if not choices:
-        return "a text"
+        return _lt("a text")
+    return _lt("one of %(choices)s", choices=_list(choices))
+
+
+def _list(choices):
     shown = ", ".join(describe(choice) for choice in choices[:SHOWN_CHOICES])
-    return f"one of {shown}" + (", …" if len(choices) > SHOWN_CHOICES else "")
+    return shown + (", …" if len(choices) > SHOWN_CHOICES else "")
 
 
 def _binary(_rule, value):
@@ -278,7 +310,7 @@ def _binary(_rule, value):
             pass
         else:
             return text
-    raise ConvertError("base64 text", describe(value))
+    raise ConvertError(_lt("base64 text"), describe(value))
 
 
 def _has_whitespace(text):
@@ -293,23 +325,26 @@ def _id(_rule, value):
         or not isinstance(value, int)
         or not 0 < value <= MAX_INTEGER
     ):
-        raise ConvertError("an id (a whole number above 0)", describe(value))
+        raise ConvertError(_lt("an id (a whole number above 0)"), describe(value))
     return value
 
 
 def _ids(rule, value):
     if not isinstance(value, list | tuple):
-        raise ConvertError("a list of ids", describe(value))
+        raise ConvertError(_lt("a list of ids"), describe(value))
     # The same id twice means the same as once; the order is kept.
     return list(dict.fromkeys(_id(rule, item) for item in value))
 
 
 def _reference(rule, value):
     if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
-        raise ConvertError('a reference "model,id"', describe(value))
+        raise ConvertError(_lt('a reference "model,id"'), describe(value))
     models = getattr(rule, "selection", ())
     if models and value.split(",")[0] not in models:
-        raise ConvertError(f"a reference to {_one_of(models)}", describe(value))
+        raise ConvertError(
+            _lt("a reference to one of %(models)s", models=_list(models)),
+            describe(value),
+        )
     return value
 
 
@@ -426,9 +461,11 @@ def to_domain_value(rule_or_type, operator, value):
     """
     if operator in LIST_OPERATORS:
         if not isinstance(value, list | tuple):
-            raise ConvertError("a list of values", describe(value))
+            raise ConvertError(_lt("a list of values"), describe(value))
         if len(value) > MAX_IN_VALUES:
-            raise ConvertError(f"at most {MAX_IN_VALUES} values", str(len(value)))
+            raise ConvertError(
+                _lt("at most %(count)s values", count=MAX_IN_VALUES), str(len(value))
+            )
         return [_domain_scalar(rule_or_type, "=", item) for item in value]
     if operator in HIERARCHY_OPERATORS and isinstance(value, list | tuple):
         return _ids(None, value)
@@ -439,10 +476,10 @@ def _domain_scalar(rule_or_type, operator, value):
     rule = None if isinstance(rule_or_type, str) else rule_or_type
     field_type = rule_or_type if rule is None else rule.field_type
     if isinstance(value, list | tuple | dict):
-        raise ConvertError("one value", describe(value))
+        raise ConvertError(_lt("one value"), describe(value))
     if value is None or (value is False and field_type != "boolean"):
         if operator not in ("=", "!="):
-            raise ConvertError("a value", describe(value))
+            raise ConvertError(_lt("a value"), describe(value))
         return False
     if operator in LIKE_OPERATORS:
         return _text(None, value)
@@ -456,5 +493,7 @@ def _domain_scalar(rule_or_type, operator, value):
         return _text(None, value)
     writer = WRITERS.get(field_type)
     if writer is None or writer in (_as_is, _binary):
-        raise ConvertError("no value: this field is only empty or not", describe(value))
+        raise ConvertError(
+            _lt("no value: this field is only empty or not"), describe(value)
+        )
     return writer(rule, value)
