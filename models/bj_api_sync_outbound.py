@@ -194,7 +194,8 @@ class BjApiSyncOutbound(models.AbstractModel):
             self.env.uid,
             self.env.context.get("lang"),
             self.env.context.get("tz") or self.env.user.tz or None,
-            tuple(self.env.companies.ids),
+            # The current one first: that is what it is taken for later.
+            (self.env.company | self.env.companies)._ids,
         )
 
     @api.model

@@ -1027,6 +1027,14 @@ class TestCompany(OutboundCase):
         self._send()
         self.assertEqual(delivery.log_ids.company_id, self.there)
 
+    def test_without_one_it_is_the_company_of_whoever_triggers(self):
+        # As in a call without a choice of companies, whatever their order.
+        self.env.user.company_ids += self.there
+        self.there.sequence = -1
+        config = self._make_config(company_id=False, filter_domain=self.domain)
+        deliveries = self._enqueue(config, self.partners)
+        self.assertEqual(deliveries.company_id, self.here)
+
     def test_what_is_pulled_is_created_in_it(self):
         self.receiver.on("/items", answer(200, b'[{"name": "Pulled", "code": "ZZ"}]'))
         config = self._make_config(
