@@ -1,5 +1,4 @@
 import json
-import shlex
 from datetime import datetime, timedelta
 
 import pytz
@@ -8,6 +7,7 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..tools import redact
+from .bj_api_sync_config_outbound import to_curl
 
 MAX_SUMMARY = 200  # characters
 WRITING = ("POST", "PUT", "DELETE")
@@ -115,13 +115,12 @@ class BjApiLog(models.Model):
         url = self.url
         if self.direction == "in":
             url = f"{self.get_base_url()}{url}"
-        parts = ["curl", "-X", self.method, shlex.quote(url)]
-        for name, value in parse_headers(self.request_headers).items():
-            if name.lower() not in UNSENT_HEADERS:
-                parts += ["-H", shlex.quote(f"{name}: {value}")]
-        if self.request_data:
-            parts += ["--data-binary", shlex.quote(self.request_data)]
-        return " ".join(parts)
+        headers = {
+            name: value
+            for name, value in parse_headers(self.request_headers).items()
+            if name.lower() not in UNSENT_HEADERS
+        }
+        return to_curl(self.method, url, headers, self.request_data)
 
     def action_open_config(self):
         self.ensure_one()

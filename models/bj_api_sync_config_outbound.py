@@ -3,6 +3,7 @@ import re
 import shlex
 import time
 
+from markupsafe import escape
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
@@ -464,14 +465,20 @@ class BjApiSyncConfig(models.Model):
                 )
 
     def _open_activity(self, activity_type, summary, note):
-        """Give each administrator an activity, unless there is one already."""
+        """Give each administrator an activity, unless there is one already.
+
+        :param str note: text; it may have words of the other side, so no HTML
+        """
         config_sudo = self.sudo().exists()
         if not config_sudo or config_sudo.activity_search([activity_type]):
             return
         users = group_users(self.env.ref("base.group_system").sudo())
         for user in users.filtered(lambda user: user.active and not user.share):
             config_sudo.with_context(mail_activity_quick_update=True).activity_schedule(
-                activity_type, summary=summary, note=note, user_id=user.id
+                activity_type,
+                summary=summary,
+                note=escape(note),
+                user_id=user.id,
             )
 
     def _close_activity(self, activity_type):
@@ -646,10 +653,11 @@ class BjApiSyncConfig(models.Model):
 
 
 def to_curl(method, url, headers, body):
-    """Return a command line that sends the same."""
-    parts = ["curl", "-X", method, shlex.quote(url)]
+    """Return a command line that sends the same, whatever a stranger may have sent."""
+    parts = ["curl", "-X", shlex.quote(method), shlex.quote(url)]
     for name, value in headers.items():
         parts += ["-H", shlex.quote(f"{name}: {value}")]
     if body:
-        parts += ["--data-binary", shlex.quote(body)]
+        # Not --data-binary: of a body that begins with @ it would send the file.
+        parts += ["--data-raw", shlex.quote(body)]
     return " ".join(parts)

@@ -151,7 +151,9 @@ class BjApiSyncConfig(models.Model):
             options.append("-H 'Authorization: Bearer TOKEN'")
         elif self.auth_type == "basic":
             options.append(f"-u {shlex.quote(self.auth_login or 'LOGIN')}:PASSWORD")
-        options += [f"-H '{header.name}: VALUE'" for header in self.header_ids]
+        options += [
+            f"-H {shlex.quote(f'{header.name}: VALUE')}" for header in self.header_ids
+        ]
         return options
 
     def _get_example(self):

@@ -343,6 +343,15 @@ class TestSend(OutboundCase):
         self.assertEqual(delivery.state, "failed")
         self.assertIn("no price", config.activity_ids[:1].note)
 
+    def test_words_of_the_other_side_are_text_in_what_administrators_are_told(self):
+        config = self._make_config(
+            request_script="raise UserError('<a href=\"https://evil.example\">x</a>')"
+        )
+        self._enqueue(config, self._make_partner())
+        note = config.activity_ids[:1].note
+        self.assertIn("&lt;a href=", note)
+        self.assertNotIn("<a ", note)
+
     def test_ten_failures_in_a_row_pause_the_host_until_a_probe_succeeds(self):
         self.receiver.on("/orders", answer(500))
         config = self._make_config()

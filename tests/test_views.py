@@ -1,4 +1,5 @@
 import ast
+import shlex
 
 from lxml import etree
 from odoo.exceptions import AccessError
@@ -208,8 +209,27 @@ class TestLogViews(TransactionCase):
         self.assertEqual(log.response_pretty, "no json")
         self.assertEqual(log.request_headers_pretty, "authorization: ***\nhost: h")
         self.assertIn("-H 'authorization: ***'", log.curl)
-        self.assertNotIn("host", log.curl.split("--data-binary")[0].split("-H", 1)[1])
+        self.assertNotIn("host", log.curl.split("--data-raw")[0].split("-H", 1)[1])
         self.assertIn("""'{"a":{"b":1}}'""", log.curl)
+
+    def test_what_a_stranger_sent_is_no_command_and_no_file_for_who_pastes_it(self):
+        row = {
+            "direction": "in",
+            "method": "GET;REBOOT;$(ID)",
+            "url": "/bj_api_sync/v1/x';reboot;'",
+            "request_headers": '{"x-a": "$(id)`id`\'"}',
+            "request_data": "@/etc/passwd",
+        }
+        log = self.env["bj.api.log"].create(row)
+        self.assertEqual(
+            shlex.split(log.curl),
+            [
+                *("curl", "-X", row["method"]),
+                log.get_base_url() + row["url"],
+                *("-H", "x-a: $(id)`id`'"),
+                *("--data-raw", row["request_data"]),
+            ],
+        )
 
 
 class TestApiUser(ConfigMixin, TransactionCase):
