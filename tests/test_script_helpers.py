@@ -70,6 +70,12 @@ class TestRe(PureCase):
         self.assertEqual(re.search("B", "abc", re.IGNORECASE).start(), 1)
         self.assertIsNone(re.fullmatch("a", "ab"))
         self.assertTrue(re.fullmatch(r"[\w.+-]+@([\w-]{1,60}\.){1,8}[a-z]+", "a@b.ua"))
+        self.assertTrue(re.fullmatch(r"(?:\d{1,3},)*\d{3}", "12,345,678"))
+        self.assertTrue(re.fullmatch(r"(?:-?\d)+", "1-23"))
+        self.assertTrue(re.fullmatch(r"(?:red|blue|green)+", "redblue"))
+        self.assertTrue(re.fullmatch(r"(?:[a-z]|\d)+", "a1"))
+        self.assertTrue(re.fullmatch(r"'(?:\\.|[^'\\])*'", r"'a\'b'"))
+        self.assertTrue(re.fullmatch(r"(?:\\.|[^\\])*", r"a\b"))
 
     def test_what_could_take_for_ever_is_refused(self):
         for pattern, text in [
@@ -82,6 +88,16 @@ class TestRe(PureCase):
             (r"(a+?)*?b", "a"),
             (r"(?=(a+)+)", "a"),
             (r"(a{1,200})+", "a"),
+            (r"(a|aa)+$", "a"),
+            (r"(a|a|a)*b", "a"),
+            (r"(?:(?:ab|ab?)c?)+$", "a"),
+            (r"(aa?)+$", "a"),
+            (r"(a?){40}a{40}", "a"),
+            (r"(?:,|\d{1,3}\d)+$", "a"),
+            (r"(?i:a|Ab)+$", "a"),
+            (r"(?:\w|_x)+$", "a"),
+            (r"(?:[^x]|[^y]z)+$", "a"),
+            (r"(x(?=(a|aa)+$))", "a"),
         ]:
             with self.subTest(pattern=pattern[:20]), self.assertRaises(ValueError):
                 self.re.search(pattern, text)

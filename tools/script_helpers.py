@@ -14,6 +14,7 @@ import logging
 import re
 import sys
 import time
+from itertools import combinations
 
 if sys.version_info >= (3, 11):
     from re import _parser
@@ -22,6 +23,8 @@ else:
 
 MAX_RANGE = 1_000_000  # numbers, as the lint has it for constants
 MAX_PATTERN = 500  # characters
+LAST_LETTER = 0x7FF  # stands for all after it when patterns are judged
+MANY = 10  # repetitions, above which each choice must be definite
 MAX_INPUT = 50_000  # characters; a quadratic pattern takes some seconds on that
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -153,8 +156,9 @@ class Json(_Helper):
 class Re(_Helper):
     """``re`` with limits, because a search in C cannot be interrupted.
 
-    Patterns and inputs have a maximal length, and a repetition inside a repetition, as in
-    ``(a+)+``, is refused: it takes exponential time on 30 characters already.
+    Patterns and inputs have a maximal length, and what takes exponential time on 30
+    characters already is refused: a repetition inside a repetition, as in ``(a+)+``, and
+    a repeated choice of which more than one may fit, as in ``(a|aa)+`` and ``(aa?)+``.
     """
 
     __slots__ = ()
@@ -201,10 +205,17 @@ def _compile(pattern, flags):
         raise TypeError("re: the pattern must be a string")
     if len(pattern) > MAX_PATTERN:
         raise ValueError(f"re: the pattern is longer than {MAX_PATTERN} characters")
-    if _repeats_in_repeat(_parser.parse(pattern, flags)):
+    parsed = _parser.parse(pattern, flags)
+    if _repeats_in_repeat(parsed):
         raise ValueError(
             f"re: {pattern!r} repeats a repetition, as (a+)+ does, which can take for "
             "ever; split the text first, or repeat only once"
+        )
+    if _repeats_a_choice(parsed):
+        raise ValueError(
+            f"re: {pattern!r} repeats a choice of which more than one may fit, as "
+            "(a|aa)+ and (aa?)+ do, which can take for ever; split the text first, or "
+            "let each alternative begin with another character"
         )
     return re.compile(pattern, flags)
 
@@ -225,6 +236,90 @@ def _repeats_in_repeat(parsed, inside=False):
             return True
         return _repeats_in_repeat(repeated, inside or unbounded)
     return any(_repeats_in_repeat(argument, inside) for argument in parsed)
+
+
+def _repeats_a_choice(parsed):
+    """Tell whether what is repeated often can be matched in more than one way."""
+    for operator, argument in parsed:
+        if operator in (_parser.MAX_REPEAT, _parser.MIN_REPEAT):
+            _least, most, repeated = argument
+            if most > MANY and not _is_definite(repeated, repeated):
+                return True
+        if any(map(_repeats_a_choice, _parts(operator, argument))):
+            return True
+    return False
+
+
+def _is_definite(parsed, following):
+    """Tell whether each step is decided by the next character alone.
+
+    :param following: what may come after ``parsed``
+    """
+    items = list(parsed)
+    for position, (operator, argument) in enumerate(items):
+        rest = items[position + 1 :] or following
+        if operator in (_parser.MAX_REPEAT, _parser.MIN_REPEAT):
+            least, most, repeated = argument
+            if least != most and not _are_apart(repeated, rest):
+                return False
+            rest = [*repeated, *rest]
+        if operator is _parser.BRANCH and not all(
+            _are_apart(one, other) for one, other in combinations(argument[1], 2)
+        ):
+            return False
+        parts = _parts(operator, argument)
+        if not all(_is_definite(part, rest) for part in parts):
+            return False
+    return True
+
+
+def _parts(operator, argument):
+    """Return the sequences inside one item of a parsed pattern."""
+    if operator is _parser.BRANCH:
+        return argument[1]
+    found = argument if isinstance(argument, tuple) else (argument,)
+    return [part for part in found if isinstance(part, _parser.SubPattern)]
+
+
+def _are_apart(one, other):
+    """Tell whether no character can begin both sequences; in doubt they are not apart."""
+    starts = [next(iter(items), (None, None)) for items in (one, other)]
+    return not any(
+        all(_may_match(start, letter) for start in starts)
+        for letter in range(LAST_LETTER + 1)
+    )
+
+
+def _may_match(node, letter):
+    operator, argument = node
+    if operator is _parser.LITERAL:
+        argument = [node]
+    elif operator is _parser.NOT_LITERAL:
+        argument = [(_parser.NEGATE, None), (_parser.LITERAL, argument)]
+    elif operator is not _parser.IN:
+        return True
+    cases = {letter, ord(chr(letter).lower()[0]), ord(chr(letter).upper()[0])}
+    if argument[0][0] is _parser.NEGATE:
+        return not any(_is_in_set(item, letter, False) for item in argument[1:])
+    return any(_is_in_set(item, case, True) for item in argument for case in cases)
+
+
+def _is_in_set(item, letter, in_doubt):
+    operator, argument = item
+    if operator is _parser.LITERAL:
+        return min(argument, LAST_LETTER) == letter
+    if operator is _parser.RANGE:
+        first, last = argument
+        return min(first, LAST_LETTER) <= letter <= last
+    test = _CATEGORIES.get(argument)
+    return test(chr(letter)) if test else in_doubt
+
+
+_CATEGORIES = {
+    _parser.CATEGORY_DIGIT: str.isdecimal,
+    _parser.CATEGORY_SPACE: str.isspace,
+    _parser.CATEGORY_WORD: lambda letter: letter.isalnum() or letter == "_",
+}
 
 
 def keep_in_one_record(record):
