@@ -119,7 +119,11 @@ class TestAuthentication(ApiCase):
             self.assertRefused(self._call("GET", token=token))
 
     def test_a_token_may_be_bound_to_networks(self):
-        for networks, status in (("127.0.0.0/8, ::1", 200), ("203.0.113.0/24", 401)):
+        for networks, status in (
+            ("127.0.0.0/8, ::1", 200),
+            ("203.0.113.0/24 127.0.0.1", 200),
+            ("203.0.113.0/24", 401),
+        ):
             token = self.make_token(self.config, allowed_networks=networks)
             self.assertEqual(self._status(token=token), status)
 
