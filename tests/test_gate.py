@@ -1,5 +1,6 @@
 import base64
 import os
+import time
 from datetime import timedelta
 
 import odoo
@@ -7,6 +8,7 @@ from odoo import fields
 from odoo.tests import BaseCase, tagged
 
 from ..models.bj_api_sync_gate import is_in_networks, pick_language
+from ..tools import credential
 from .common import ApiCase
 
 
@@ -168,6 +170,25 @@ class TestAuthentication(ApiCase):
         self.config.auth_password = "other"
         self.assertEqual(self._status(basic("shop", "pass:wörd")), 401)
         self.assertEqual(self._status(basic("shop", "other")), 200)
+
+    def test_no_password_takes_as_long_as_a_wrong_one(self):
+        self.config.write(
+            {"auth_type": "basic", "auth_login": "shop", "auth_password": "right"}
+        )
+        gate = self.env["bj.api.sync.gate"]
+        endpoint = self.config._compile_endpoint()
+
+        def fastest(given):
+            def once():
+                started = time.perf_counter()
+                self.assertIsNone(gate._check_password(endpoint, given))
+                return time.perf_counter() - started
+
+            return min(once() for _number in range(9))
+
+        wrong = fastest(credential.Basic("shop", "wrong"))
+        for given in (None, credential.Basic("other", "wrong")):
+            self.assertLess(wrong / 2, fastest(given))
 
     def test_no_auth_runs_as_the_public_user(self):
         config = self.make_config(
