@@ -1,5 +1,5 @@
 import ast
-import shlex
+import subprocess
 
 from lxml import etree
 from odoo.exceptions import AccessError
@@ -221,15 +221,23 @@ class TestLogViews(TransactionCase):
             "request_data": "@/etc/passwd",
         }
         log = self.env["bj.api.log"].create(row)
+        # A real shell takes the command apart, with another program in curl's place.
+        shown = subprocess.run(
+            ["sh", "-c", log.curl.replace("curl", r"printf '%s\n'", 1)],
+            capture_output=True,
+            check=True,
+            text=True,
+        )
         self.assertEqual(
-            shlex.split(log.curl),
+            shown.stdout.splitlines(),
             [
-                *("curl", "-X", row["method"]),
+                *("-X", row["method"]),
                 log.get_base_url() + row["url"],
                 *("-H", "x-a: $(id)`id`'"),
                 *("--data-raw", row["request_data"]),
             ],
         )
+        self.assertFalse(shown.stderr)
 
 
 class TestApiUser(ConfigMixin, TransactionCase):
