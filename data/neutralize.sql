@@ -11,7 +11,8 @@ UPDATE bj_api_sync_header
    SET value_secret = NULL,
        value_clear = NULL;
 UPDATE bj_api_sync_param p
-   SET value = NULL
+   SET value_secret = NULL,
+       value_clear = NULL
   FROM bj_api_sync_config c
  WHERE c.id = p.config_id
    AND c.request_type = 'out';

@@ -5,6 +5,7 @@ from . import (
     bj_api_sync_script,
     bj_api_sync_config,
     bj_api_sync_config_line,
+    bj_api_sync_secret_value,
     bj_api_sync_header,
     bj_api_sync_param,
     bj_api_sync_token,

@@ -358,6 +358,10 @@ class BjApiSyncConfig(models.Model):
             changed = self.filtered(lambda c: c.request_type != vals["request_type"])
             changed._drop_secrets()
         result = config_base.write(vals)
+        if "request_type" in vals:
+            changed.param_ids.write(
+                {}
+            )  # what is sent may be a secret, a filter is none
         for config in self if typed else ():
             config._keep_secrets(typed)
         self._check_configuration()
@@ -433,6 +437,7 @@ class BjApiSyncConfig(models.Model):
             nothing = dict.fromkeys(SECRETS.values(), False)
             super(BjApiSyncConfig, self.sudo()).write(nothing)
             self.header_ids._drop_secrets()
+            self.param_ids._drop_secrets()
             self.sudo().token_ids.unlink()
 
     def action_rotate_secrets(self):
@@ -451,6 +456,7 @@ class BjApiSyncConfig(models.Model):
             }
             super(BjApiSyncConfig, config).write(sealed)
         outbound.header_ids._rotate_secrets()
+        outbound.param_ids._rotate_secrets()
         outbound.delivery_ids._rotate_secrets()
 
     def _get_secret(self, name):

@@ -251,7 +251,7 @@ class BjApiSyncInbound(models.AbstractModel):
                 path=param.field_path,
                 operator=param.operator,
                 field_type=param._get_field().type,
-                value=param.value or "",
+                value=param.value_clear or "",
                 selection=tuple(param._get_field().get_values(self.env))
                 if param._get_field().type == "selection"
                 else (),

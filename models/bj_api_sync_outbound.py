@@ -467,12 +467,13 @@ class BjApiSyncOutbound(models.AbstractModel):
         """Return ``{name: value or list of values}`` of the Parameters."""
         params = {}
         for param in config.param_ids:
+            value = param._get_value()
             if param.name in params:
                 known = params[param.name]
                 known = known if isinstance(known, list) else [known]
-                params[param.name] = [*known, param.value or ""]
+                params[param.name] = [*known, value]
             else:
-                params[param.name] = param.value or ""
+                params[param.name] = value
         return params
 
     @api.model

@@ -1,3 +1,5 @@
+import re
+
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
@@ -19,10 +21,14 @@ OPERATORS = (
 )
 
 
+PLACEHOLDER = re.compile(r"\{[^{}]+\}")
+
+
 class BjApiSyncParam(models.Model):
     """One query parameter: a filter for callers (In), a value to send (Out)."""
 
     _name = "bj.api.sync.param"
+    _inherit = "bj.api.sync.secret.value"
     _description = "API Parameter"
     _order = "config_id, id"
 
@@ -41,7 +47,8 @@ class BjApiSyncParam(models.Model):
     )
     value = fields.Char(
         help="In: applied when the caller sends none. Out: what is sent; "
-        "{external_key} is replaced by the payload's value."
+        "{external_key} is replaced by the payload's value. Kept encrypted if the Key "
+        "says that it is a password, secret, token or api_key."
     )
 
     @api.model_create_multi
@@ -60,6 +67,15 @@ class BjApiSyncParam(models.Model):
         result = super().unlink()
         configs._forget_plans()
         return result
+
+    def _is_secret(self, text=None):
+        """As the log masks a URL; what the payload fills in is no secret to be kept."""
+        redactor, _limit = self.env["bj.api.log"]._get_redactor()
+        return (
+            self.request_type == "out"
+            and redactor.is_secret(self.name)
+            and not PLACEHOLDER.fullmatch(text or "")
+        )
 
     def _after_change(self):
         for param in self:

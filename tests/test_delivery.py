@@ -10,6 +10,7 @@ from odoo.tools import mute_logger
 
 from ..compat import group_users
 from ..models import bj_api_sync_sender as sender_module
+from ..models.bj_api_sync_config import MASK
 from ..tools import transport
 from .outbound_common import LINES, OutboundCase
 from .receiver import answer, html, redirect, reset, retry_after
@@ -889,7 +890,7 @@ class TestSecretsOfUrls(OutboundCase):
 
     def _assert_hidden(self, deliveries):
         self.env.flush_all()
-        for table in ("bj_api_sync_delivery", "bj_api_log"):
+        for table in ("bj_api_sync_delivery", "bj_api_log", "bj_api_sync_param"):
             self.env.cr.execute(f"SELECT t::text FROM {table} t")
             rows = [text for (text,) in self.env.cr.fetchall()]
             self.assertNotIn(self.CLEAR, "".join(rows))
@@ -902,6 +903,12 @@ class TestSecretsOfUrls(OutboundCase):
             param_ids=[(0, 0, {"name": "api_key", "value": self.CLEAR})],
             request_script=f"params['access_token'] = '{self.CLEAR}-2'",
         )
+        param = config.param_ids
+        self.assertEqual(param.value, MASK)
+        self.assertNotIn(
+            self.CLEAR, str([*param.read(), *config.copy().param_ids.read()])
+        )
+        self.assertNotIn(self.CLEAR, str(param.export_data(["value"])["datas"]))
         delivery = self._enqueue(config, self._make_partner())
         self._assert_hidden(delivery)
         self._send()
@@ -973,13 +980,34 @@ class TestSecretsOfUrls(OutboundCase):
         old, new = (Fernet.generate_key().decode() for _key in range(2))
         options = tools.config.options
         with patch.dict(options, bj_api_sync_key=old):
-            config = self._make_config(path=f"/orders?token={self.CLEAR}")
+            config = self._make_config(
+                path=f"/orders?token={self.CLEAR}",
+                param_ids=[(0, 0, {"name": "api_key", "value": self.CLEAR})],
+            )
             delivery = self._enqueue(config, self._make_partner())
         with patch.dict(options, bj_api_sync_key=f"{new},{old}"):
             config.action_rotate_secrets()
         with patch.dict(options, bj_api_sync_key=new):
             self.assertEqual(self._send(), 1)
+            self.assertEqual(config.param_ids._get_value(), self.CLEAR)
         self.assertEqual(delivery.state, "delivered")
+
+    def test_a_parameter_is_sealed_whenever_its_key_says_that_it_is_secret(self):
+        vals = {"name": "q", "value": self.CLEAR}
+        config = self._make_config(param_ids=[(0, 0, vals)])
+        param = config.param_ids
+        self.assertEqual(param.value, self.CLEAR)
+        param.name = "access_token"
+        self.assertEqual(param.value, MASK)
+        param.value = MASK
+        self.assertEqual(param._get_value(), self.CLEAR)
+        param.name = "q"  # never turned back into clear text
+        self.assertFalse(param.value)
+        param.write({"name": "page_token", "value": "{cursor}"})
+        self.assertEqual(param.value, "{cursor}")
+        param.value = f"{self.CLEAR}-{{cursor}}"
+        self.assertEqual(param.value, MASK)
+        self.assertEqual(param._get_value(), f"{self.CLEAR}-{{cursor}}")
 
 
 @tagged("post_install", "-at_install")

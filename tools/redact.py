@@ -62,7 +62,7 @@ class Redactor:
         """Return ``headers`` with the values of secret ones masked."""
         return {
             name: MASK
-            if name.lower() in self._header_names or self._is_secret(name)
+            if name.lower() in self._header_names or self.is_secret(name)
             else self._header_value(value)
             for name, value in headers.items()
         }
@@ -131,7 +131,8 @@ class Redactor:
             position = position_after
         return "".join([*pieces, text[position:]])
 
-    def _is_secret(self, key):
+    def is_secret(self, key):
+        """Tell whether a key says that its value is secret."""
         key = key.lower()
         return any(word in key for word in self._words)
 
@@ -142,7 +143,7 @@ class Redactor:
         return self.text(value) if isinstance(value, str) else value
 
     def _mask_parameter(self, match):
-        if not self._is_secret(unquote_plus(match[1])):
+        if not self.is_secret(unquote_plus(match[1])):
             return match[0]
         return match[0][: match.start(2) - match.start()] + MASK
 
@@ -150,7 +151,7 @@ class Redactor:
         if isinstance(value, dict):
             return {
                 key: MASK
-                if item is not None and self._is_secret(key)
+                if item is not None and self.is_secret(key)
                 else self._value(item)
                 for key, item in value.items()
             }
