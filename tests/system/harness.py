@@ -77,6 +77,7 @@ class Server:
         self._client = None
 
     def __enter__(self):
+        self.log_path.unlink(missing_ok=True)  # an earlier run's; start() appends
         if self.owns_database:
             filestore = dev.STATE / "data" / "filestore" / TEMPLATE
             dev.create_database(SETUP.venv, self.database, TEMPLATE, filestore)
