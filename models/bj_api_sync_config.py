@@ -359,9 +359,8 @@ class BjApiSyncConfig(models.Model):
             changed._drop_secrets()
         result = config_base.write(vals)
         if "request_type" in vals:
-            changed.param_ids.write(
-                {}
-            )  # what is sent may be a secret, a filter is none
+            # What is sent may be a secret, a filter is none: each is judged anew.
+            changed.param_ids.write({})
         for config in self if typed else ():
             config._keep_secrets(typed)
         self._check_configuration()

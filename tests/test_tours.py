@@ -64,21 +64,26 @@ class TestTours(ConfigMixin, HttpCase):
         nested = config.line_ids.mapping_config_id.mapped("model_name")
         self.assertLessEqual({"res.country", "res.partner"}, set(nested))
 
-    def test_a_long_run_shows_a_bar_and_can_be_stopped(self):
-        self.patch(progress_module, "STEP_SECONDS", -1)
-        self.patch(delivery_module, "STEP_ROWS", 1)
+    def _make_deliveries(self, name, count):
+        """Return an Out configuration with so many deliveries that wait."""
         config = self.make_config(
             PARTNER_LINES,
-            name="Stopped by tour",
+            name=name,
             request_type="out",
             methods=("POST",),
             auth_type="none",
             url="https://shop.example.com/contacts",
         )
         partners = self.env["res.partner"].create(
-            [{"name": f"P{number}", "ref": f"S-{number}"} for number in range(300)]
+            [{"name": f"P{number}", "ref": f"T-{number}"} for number in range(count)]
         )
         self.env["bj.api.sync.outbound"]._enqueue(config, partners, "manual")
+        return config
+
+    def test_a_long_run_shows_a_bar_and_can_be_stopped(self):
+        self.patch(progress_module, "STEP_SECONDS", -1)
+        self.patch(delivery_module, "STEP_ROWS", 1)
+        config = self._make_deliveries("Stopped by tour", 300)
         deliveries = config.delivery_ids
         self.start_tour("/odoo/api-deliveries?debug=1", PROGRESS_TOUR, login="admin")
         deliveries.invalidate_recordset()
@@ -86,18 +91,7 @@ class TestTours(ConfigMixin, HttpCase):
         self.assertTrue(0 < len(cancelled) < 300, len(cancelled))
 
     def test_graphs_show_failures_in_red(self):
-        config = self.make_config(
-            PARTNER_LINES,
-            name="Drawn by tour",
-            request_type="out",
-            methods=("POST",),
-            auth_type="none",
-            url="https://shop.example.com/contacts",
-        )
-        partners = self.env["res.partner"].create(
-            [{"name": f"P{number}", "ref": f"G-{number}"} for number in range(3)]
-        )
-        self.env["bj.api.sync.outbound"]._enqueue(config, partners, "manual")
+        config = self._make_deliveries("Drawn by tour", 3)
         states = ("delivered", "failed", "pending")
         for delivery, state in zip(config.delivery_ids, states, strict=True):
             delivery.state = state
