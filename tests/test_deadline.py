@@ -75,7 +75,11 @@ class TestRun(PureCase):
 
         threads = [
             threading.Thread(target=work, args=args)
-            for args in [(loop, 0.03), (loop, 0.06), (lambda: time.sleep(0.1), 5)]
+            for args in [
+                (loop, 0.03),
+                (loop, 0.06),
+                (lambda: time.sleep(2 * SECONDS), 5),
+            ]
         ]
         for thread in threads:
             thread.start()
@@ -115,7 +119,7 @@ class TestRun(PureCase):
     def test_the_clock_stands_still_while_paused(self):
         def send():
             with deadline.paused():
-                time.sleep(0.1)
+                time.sleep(2 * SECONDS)
             return "sent"
 
         self.assertEqual(deadline.run(send, SECONDS), "sent")
