@@ -550,6 +550,15 @@ class BjApiSyncConfig(models.Model):
                 )
         if network := find_no_network(self.allowed_networks):
             self._fail(no_network_message(self.env, network))
+        for origin in split_list(self.cors_origins):
+            if not url_tools.to_origin(origin):
+                self._fail(
+                    self.env._(
+                        "CORS Origins: %s is no origin such as "
+                        "https://shop.example.com, without a path, or *.",
+                        origin,
+                    )
+                )
         script = self.env["bj.api.sync.script"]
         try:
             domain = script._eval_domain(self, self.env.user)
@@ -804,7 +813,9 @@ class BjApiSyncConfig(models.Model):
             request_script=self.request_script or "",
             response_script=self.response_script or "",
             log_level=self.log_level,
-            cors_origins=split_list(self.cors_origins),
+            cors_origins=tuple(
+                filter(None, map(url_tools.to_origin, split_list(self.cors_origins)))
+            ),
             allowed_networks=split_list(self.allowed_networks),
             rate_limit_per_minute=self.rate_limit_per_minute,
             rate_limit_per_hour=self.rate_limit_per_hour,

@@ -66,6 +66,16 @@ class TestChecks(ConfigCase):
                     message, self.make_token, config, allowed_networks=text
                 )
 
+    def test_cors_origins_are_origins(self):
+        config = self.make_endpoint(cors_origins="https://a.example/, null, *")
+        for text in ("a.example", "https://a.example/app", "*, https://*.a.example"):
+            with self.subTest(text=text):
+                self.assertInvalid(
+                    "CORS Origins: .* is no origin such as",
+                    config.write,
+                    {"cors_origins": text},
+                )
+
     def test_the_answer_is_written_to_a_field_that_exists(self):
         for path in ("ref", "parent_id.ref"):
             self.make_out(response_field_path=path)

@@ -570,7 +570,7 @@ class TestHeaders(ApiCase):
                 self.assertEqual(response.headers.get("Content-Language"), language)
 
     def test_pages_of_configured_origins_may_read_every_answer(self):
-        self.config.cors_origins = "https://a.example, https://b.example"
+        self.config.cors_origins = "https://a.example, https://B.example/"
         origin = {"Origin": "https://b.example"}
         preflight = self._call("OPTIONS", headers=origin, token=None)
         self.assertEqual(preflight.status_code, 204)

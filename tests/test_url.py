@@ -56,6 +56,36 @@ class TestCheck(PureCase):
             self.assertNotIn("secret", str(e.exception))
 
 
+class TestToOrigin(PureCase):
+    def test_an_origin_is_compared_as_browsers_send_it(self):
+        for text, expected in [
+            ("https://shop.example.com", "https://shop.example.com"),
+            ("https://shop.example.com/", "https://shop.example.com"),
+            ("HTTPS://Shop.example.com:443/", "https://shop.example.com"),
+            ("http://localhost:80", "http://localhost"),
+            ("http://localhost:8080/", "http://localhost:8080"),
+            ("http://[::1]:3000", "http://[::1]:3000"),
+            ("capacitor://localhost", "capacitor://localhost"),
+            ("*", "*"),
+            ("null", "null"),
+        ]:
+            with self.subTest(text=text):
+                self.assertEqual(url.to_origin(text), expected)
+
+    def test_what_no_browser_sends_is_no_origin(self):
+        for text in (
+            "shop.example.com",
+            "https://shop.example.com/app",
+            "https://shop.example.com//",
+            "https://shop.example.com?x=1",
+            "https://*.example.com",
+            "https://ann@shop.example.com",
+            "https://",
+        ):
+            with self.subTest(text=text):
+                self.assertIsNone(url.to_origin(text))
+
+
 class TestExpand(PureCase):
     def test_values_are_encoded_for_the_place_they_stand_in(self):
         for template, expected in [

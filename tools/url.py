@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 _PLACEHOLDER = re.compile(r"\{([^{}/?#\s]+)\}")
 _DOT = re.compile(r"(?<!\\)\.")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+)/?", re.IGNORECASE)
 _REFUSED = re.compile(r"[\x00-\x20\x7f\\]")
 
 
@@ -59,6 +60,22 @@ def check(url):
         )
     if not host:
         raise UrlError("The URL has no host, as in https://api.example.com/orders.")
+
+
+def to_origin(text):
+    """Return an origin as a browser sends it, ``None`` for what is none.
+
+    >>> to_origin("HTTPS://Shop.example.com:443/")
+    'https://shop.example.com'
+    """
+    if text in ("*", "null"):
+        return text
+    match = _ORIGIN.fullmatch(text)
+    if not match:
+        return None
+    origin = match[1].lower()
+    port = ":443" if origin.startswith("https:") else ":80"
+    return origin.removesuffix(port) if origin.startswith("http") else origin
 
 
 def placeholders(template):
