@@ -65,6 +65,43 @@ class TestIdentifier(PureCase):
                 self.assertEqual(propose.identifier(model, fields), expected)
 
 
+CATEGORY = (
+    Field("id", "ID", "integer"),
+    Field("name", "Name", "char"),
+    Field("complete_name", "Complete Name", "char"),
+    Field("parent_id", "Parent", "many2one", "product.category"),
+    Field("x_number", "Number", "char"),
+    Field("x_note", "Note", "text"),
+    Field("x_shown", "Shown", "char", is_stored=False),
+)
+
+
+class TestPickIdentifier(PureCase):
+    def test_a_nested_object_is_told_by_a_reference_or_a_code_before_its_name(self):
+        names = ("complete_name", "name")
+        for chosen, expected in [
+            ({"name": "name"}, "name"),
+            ({"name": "name", "complete_name": "path"}, "complete_name"),
+            ({"name": "name", "id": "id"}, "id"),
+            ({"name": "name", "x_number": "Code"}, "x_number"),
+            ({"name": "name", "x_number": "external-id"}, "x_number"),
+            ({"name": "name", "x_number": "phoneCode"}, "name"),
+            ({"name": "name", "x_note": "code", "x_shown": "ref"}, "name"),
+            ({"parent_id": "id"}, None),
+            ({}, None),
+        ]:
+            with self.subTest(chosen=chosen):
+                found = propose.pick_identifier("x.a", CATEGORY, chosen, names)
+                self.assertEqual(found, expected)
+
+    def test_a_name_alone_does_not_identify_where_no_names_are_given(self):
+        self.assertIsNone(propose.pick_identifier("x.a", CATEGORY, {"name": "name"}))
+        self.assertEqual(
+            propose.pick_identifier("x.a", PARTNER, {"name": "code", "ref": "no"}),
+            "ref",
+        )
+
+
 class TestFind(PureCase):
     def test_a_key_finds_the_field_that_it_means(self):
         for key, value, expected in [
@@ -77,6 +114,7 @@ class TestFind(PureCase):
             ("country", "UA", "country_id"),
             ("country", {"code": "UA"}, "country_id"),
             ("country_id", 12, "country_id"),
+            ("id", "12", "id"),
             ("region", "Kyiv", "state_id"),
             ("tags", ["vip"], "category_id"),
             ("addresses", [{"city": "Lviv"}], "child_ids"),
@@ -98,6 +136,8 @@ class TestFind(PureCase):
             ("active", "yes"),
             ("country", ["UA"]),
             ("message_ids", [{"id": 1}]),
+            ("id", "C-1"),
+            ("creditLimit", "12 USD"),
         ]:
             with self.subTest(key=key, value=value):
                 self.assertIsNone(propose.find(PARTNER, key, value))

@@ -61,8 +61,13 @@ class TestTours(ConfigMixin, HttpCase):
     def test_a_sample_becomes_a_nested_endpoint(self):
         self.start_tour(START, "bj_api_sync_json_tour", login="admin")
         config = self.env["bj.api.sync.config"].search([("endpoint", "=", "tour-json")])
-        nested = config.line_ids.mapping_config_id.mapped("model_name")
-        self.assertLessEqual({"res.country", "res.partner"}, set(nested))
+        mappings = config.line_ids.mapping_config_id
+        self.assertLessEqual(
+            {"res.country", "res.partner"}, set(mappings.mapped("model_name"))
+        )
+        country = mappings.filtered(lambda m: m.model_name == "res.country").line_ids
+        named = country.filtered("is_record_identifier")
+        self.assertEqual((named.api_key, named.field_path), ("iso", "code"))
 
     def _make_deliveries(self, name, count):
         """Return an Out configuration with so many deliveries that wait."""

@@ -185,6 +185,57 @@ class TestWizardFromSample(TransactionCase):
         nested = config.line_ids.mapping_config_id.line_ids
         self.assertEqual(nested.mapped("api_key"), ["name", "zip"])
 
+    def _edit(self, form, key, **vals):
+        """Change a line as a person does, and return the keys that identify."""
+        for number in range(len(form.line_ids)):
+            with form.line_ids.edit(number) as line:
+                if f"{line.parent_key or ''}{line.api_key}" == key:
+                    for name, value in vals.items():
+                        line[name] = value
+        named = []
+        for number in range(len(form.line_ids)):
+            with form.line_ids.edit(number) as line:
+                if line.is_record_identifier:
+                    named.append(f"{line.parent_key or ''}{line.api_key}")
+        return named
+
+    def test_a_field_chosen_by_hand_identifies_as_a_proposed_one_does(self):
+        form = self._open(
+            {"name": "A", "artNo": "1", "land": {"iso": "U"}, "kind": "x"}
+        )
+        self.assertIn("endpoint needs it", form.advice)
+        self.assertEqual(self._edit(form, "kind", field_path="email"), [])
+        self.assertEqual(self._edit(form, "artNo", field_path="ref"), ["artNo"])
+        self._edit(form, "land", field_path="country_id")
+        self.assertRegex(form.advice, "^land: ")
+        both = ["artNo", "land/iso"]
+        self.assertEqual(self._edit(form, "land/iso", field_path="code"), both)
+        self.assertFalse(form.advice)
+        self.assertEqual(self._edit(form, "artNo", field_path="vat"), both)
+        self.assertEqual(
+            self._edit(form, "artNo", field_path="parent_id"), ["land/iso"]
+        )
+
+    def test_a_better_field_takes_the_mark_that_was_proposed_but_not_a_chosen_one(self):
+        sample = {
+            "ref": "1",
+            "country": {"name": "Ukraine", "phoneCode": 1, "iso": "UA"},
+        }
+        form = self._open(sample)
+        named = self._edit(form, "country/iso", field_path="code")
+        self.assertEqual(named, ["ref", "country/iso"])
+        form = self._open(sample)
+        chosen = self._edit(form, "country/phoneCode", is_record_identifier=True)
+        self.assertEqual(chosen, ["ref", "country/phoneCode"])
+        self.assertEqual(self._edit(form, "country/iso", field_path="code"), chosen)
+        self.assertFalse(form.advice)
+        config = self.env["bj.api.sync.config"].browse(
+            form.save().action_create_config()["res_id"]
+        )
+        country = config.line_ids.mapping_config_id.line_ids
+        named = country.filtered("is_record_identifier")
+        self.assertEqual(named.field_path, "phone_code")
+
     def test_a_list_of_objects_gives_the_keys_of_all_of_them(self):
         wizard = self._open([{"name": "A"}, {"email": "a@example.com"}]).save()
         self.assertEqual(wizard.line_ids.mapped("field_path"), ["name", "email"])

@@ -9,6 +9,20 @@ from difflib import SequenceMatcher
 
 # Fields that identify records for other systems, the best first.
 IDENTIFIERS = ("ref", "default_code", "code", "barcode", "login", "client_order_ref")
+# External keys that name a record, whatever field they are mapped to.
+IDENTIFYING_KEYS = (
+    "id",
+    "external_id",
+    "uuid",
+    "guid",
+    "uid",
+    "ref",
+    "reference",
+    "code",
+    "sku",
+    "key",
+    "slug",
+)
 # Models whose name is unique or as good as that.
 NAMED_BY_NAME = (
     "account.move",
@@ -142,6 +156,29 @@ def identifier(model, fields):
     return "id"
 
 
+def pick_identifier(model, fields, chosen, names=()):
+    """Return which of the fields chosen for an object tells its records apart.
+
+    The model's own identifier, else what is under a key like "id" or "code", else a
+    name.
+
+    :param fields: of :class:`Field`, all that the model has
+    :param dict chosen: {field name: external key}
+    :param names: fields that name a record well enough, the best first
+    :return: field name, ``None`` if no field does
+    """
+    able = {f.name for f in fields if f.is_stored and f.type in ("char", "integer")}
+    by_key = {to_snake(key): name for name, key in chosen.items()}
+    wanted = (
+        identifier(model, fields),
+        *IDENTIFIERS,
+        "id",
+        *(by_key.get(key) for key in IDENTIFYING_KEYS),
+        *names,
+    )
+    return next((name for name in wanted if name in chosen and name in able), None)
+
+
 def find(fields, key, value):
     """Return the field that a payload's key means, ``None`` when that is not clear.
 
@@ -191,7 +228,17 @@ def fits(field, value):
         return field.type == "boolean"
     if isinstance(value, int | float):
         return field.type in (*NUMERIC, "many2one", "char")
+    if field.type in NUMERIC and value:
+        return is_number(value)
     return field.type not in (*X2MANY, "boolean", "json")
+
+
+def is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def merge_objects(rows):

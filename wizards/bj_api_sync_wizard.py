@@ -5,6 +5,7 @@ from odoo.exceptions import UserError
 
 from ..exceptions import ApiError
 from ..models.bj_api_sync_config import ENDPOINT_SLUG, RESERVED_ENDPOINTS
+from ..models.bj_api_sync_config_line import IDENTIFIER_TYPES
 from ..tools import mapping as mapping_tools
 from ..tools import payload, propose
 from .bj_api_sync_preview import as_text
@@ -120,7 +121,7 @@ class BjApiSyncWizard(models.TransientModel):
                     "reference or a code: an endpoint needs it."
                 )
             )
-        parents = set(lines.mapped("parent_key"))
+        parents = set(self.line_ids.mapped("parent_key"))
         for line in lines:
             trail = line._get_trail()
             is_new = line.related_as == "mapping" and not line.mapping_config_id
@@ -157,12 +158,31 @@ class BjApiSyncWizard(models.TransientModel):
         for number, vals in enumerate(vals_list):
             vals["sequence"] = number
         self.line_ids = [Command.clear(), *map(Command.create, vals_list)]
+        if self.source == "json":
+            self._mark_identifiers(self.line_ids)
 
     @api.onchange("line_ids")
     def _onchange_line_ids(self):
+        """Follow what has been chosen by hand."""
+        for line in self.line_ids.filtered("changed"):
+            self._follow_choice(line)
+            line.changed = False
+        if self.source == "json":
+            self._propose_inside()
+
+    def _follow_choice(self, line):
+        """Keep one identifier in an object, and move the proposed one to a better."""
+        group = line._get_siblings()
+        others = group - line
+        marked = others.filtered("is_record_identifier")
+        is_proposed = not marked or marked == self._pick_identifier(others)
+        if line.changed == "field_path" and is_proposed:
+            line.is_record_identifier |= self._pick_identifier(group) == line
+        if line.is_record_identifier:
+            marked.is_record_identifier = False
+
+    def _propose_inside(self):
         """Propose what is inside an object whose field has been chosen by hand."""
-        if self.source != "json":
-            return
         parents = set(self.line_ids.mapped("parent_key"))
         for line in self.line_ids:
             trail = line._get_trail()
@@ -181,12 +201,13 @@ class BjApiSyncWizard(models.TransientModel):
             vals_list = [owner]
             merged = propose.merge_objects(objects)
             self._propose_keys(line.field_relation, merged, trail, "", vals_list, depth)
-            self._mark_identifiers(vals_list)
-            number = len(self.line_ids)
+            self.line_ids -= line._get_grouped()
+            known = self.line_ids
             self.line_ids = [
-                Command.create({**vals, "sequence": number + more})
+                Command.create({**vals, "sequence": len(known) + more})
                 for more, vals in enumerate(vals_list[1:])
             ]
+            self._mark_identifiers(self.line_ids - known)
 
     def _get_sample_objects(self, line):
         """Return the objects that the sample has under the key of a line."""
@@ -306,7 +327,6 @@ class BjApiSyncWizard(models.TransientModel):
         self._propose_keys(
             self.model_name, propose.merge_objects(rows), "", "", vals_list
         )
-        self._mark_identifiers(vals_list)
         return vals_list
 
     def _propose_keys(self, model_name, row, parent_key, prefix, vals_list, depth=0):
@@ -316,6 +336,8 @@ class BjApiSyncWizard(models.TransientModel):
         :param str prefix: of keys that nest but are fields of the same model
         """
         known = self._get_fields(model_name)
+        if prefix:
+            known = [field for field in known if field.name != "id"]
         taken = {
             vals["field_path"]
             for vals in vals_list
@@ -327,11 +349,6 @@ class BjApiSyncWizard(models.TransientModel):
                 [field for field in known if field.name not in taken], key, value
             )
             api_key = f"{prefix}{step}"
-            if isinstance(value, dict) and not field and depth < MAX_DEPTH:
-                self._propose_keys(
-                    model_name, value, parent_key, f"{api_key}.", vals_list, depth + 1
-                )
-                continue
             if field:
                 taken.add(field.name)
             vals = {
@@ -343,6 +360,12 @@ class BjApiSyncWizard(models.TransientModel):
             if field and field.relation:
                 self._propose_related(
                     field, value, vals, vals_list, parent_key, depth + 1
+                )
+            elif isinstance(value, dict) and not field and depth < MAX_DEPTH:
+                # No relation is known by this key, so it may only group fields. The
+                # line above lets a person say otherwise.
+                self._propose_keys(
+                    model_name, value, parent_key, f"{api_key}.", vals_list, depth + 1
                 )
 
     def _propose_related(self, field, value, vals, vals_list, parent_key, depth):
@@ -361,41 +384,32 @@ class BjApiSyncWizard(models.TransientModel):
             if is_id and value is not None:
                 vals["related_as"] = "id"
 
-    def _mark_identifiers(self, vals_list):
-        """Mark one line of each object as the one that tells records apart."""
-        parents = dict.fromkeys(vals["parent_key"] for vals in vals_list)
-        for parent in parents:
-            group = [
-                vals
-                for vals in vals_list
-                if vals["parent_key"] == parent and vals["field_path"]
-            ]
-            if not group:
-                continue
-            model_name = group[0]["model_name"]
-            wanted = [
-                propose.identifier(model_name, self._get_fields(model_name)),
-                *propose.IDENTIFIERS,
-                "id",
-            ]
-            if parent:
-                wanted.append(self._guess_identifier(model_name))
-                if not self._is_of_lines(parent, vals_list):
-                    wanted.append(self.env[model_name]._rec_name)
-            by_field = {vals["field_path"]: vals for vals in group}
-            found = next((name for name in wanted if name in by_field), None)
-            if found:
-                by_field[found]["is_record_identifier"] = True
+    def _mark_identifiers(self, lines):
+        """Mark one line of each object as the one that tells its records apart."""
+        for parent_key in dict.fromkeys(lines.mapped("parent_key")):
+            group = lines.filtered(lambda line, key=parent_key: line.parent_key == key)
+            self._pick_identifier(group).is_record_identifier = True
 
-    def _is_of_lines(self, parent_key, vals_list):
-        """Tell whether the keys of ``parent_key`` belong to a one2many field."""
-        [owner] = (
-            vals
-            for vals in vals_list
-            if f"{vals['parent_key']}{vals['api_key']}/" == parent_key
+    def _pick_identifier(self, group):
+        """Return the line of an object that tells its records apart, empty if none.
+
+        What is proposed and what follows a choice by hand, by one rule.
+
+        :param group: lines of one object
+        """
+        chosen = {line.field_path: line.api_key for line in group if line.field_path}
+        if not chosen:
+            return group.browse()
+        model_name = group[0].model_name
+        names = ()
+        owner = group[0]._get_owner()
+        # A name says which country is meant, but not which line of an order.
+        if owner.field_type in ("many2one", "many2many"):
+            names = (self.env[model_name]._rec_name, "name")
+        found = propose.pick_identifier(
+            model_name, self._get_fields(model_name), chosen, names
         )
-        field = self.env[owner["model_name"]]._fields[owner["field_path"]]
-        return field.type == "one2many"
+        return group.filtered(lambda line: found and line.field_path == found)[:1]
 
     # -- creating --------------------------------------------------------------------
 
@@ -571,10 +585,34 @@ class BjApiSyncWizardLine(models.TransientModel):
         [("object", "Object"), ("identifier", "Identifier")], default="object"
     )
     sample = fields.Char()
+    changed = fields.Char()  # name of the field that was changed by hand just now
 
     def _get_trail(self):
         """Return the ``parent_key`` of the keys inside this one."""
         return f"{self.parent_key or ''}{self.api_key}/"
+
+    def _get_siblings(self):
+        """Return the lines in use of the object that this one belongs to."""
+        return self.wizard_id.line_ids.filtered(
+            lambda line: (
+                line.is_selected and (line.parent_key or "") == (self.parent_key or "")
+            )
+        )
+
+    def _get_grouped(self):
+        """Return the lines that take this object for a mere group of fields."""
+        return self.wizard_id.line_ids.filtered(
+            lambda line: (
+                (line.parent_key or "") == (self.parent_key or "")
+                and line.api_key.startswith(f"{self.api_key}.")
+            )
+        )
+
+    def _get_owner(self):
+        """Return the line whose relation leads to the object of this one."""
+        return self.wizard_id.line_ids.filtered(
+            lambda line: line._get_trail() == self.parent_key
+        )[:1]
 
     @api.depends("field_path", "model_name")
     def _compute_field(self):
@@ -592,7 +630,14 @@ class BjApiSyncWizardLine(models.TransientModel):
 
     @api.onchange("field_path")
     def _onchange_field_path(self):
+        self.changed = "field_path"
         if self.field_path:
             self.is_selected = True
             if self.field_relation and not self.related_as:
                 self.related_as = "id"
+        if self.field_type not in IDENTIFIER_TYPES or self.field_relation:
+            self.is_record_identifier = False
+
+    @api.onchange("is_record_identifier")
+    def _onchange_is_record_identifier(self):
+        self.changed = "is_record_identifier"

@@ -29,9 +29,15 @@ function choose(field, text, scope = "") {
     ];
 }
 
-function chooseField(text) {
+function addField(text) {
     return [
         { content: "Add a line", trigger: ".o_field_x2many_list_row_add a", run: "click" },
+        ...chooseField(text),
+    ];
+}
+
+function chooseField(text) {
+    return [
         {
             content: "Open the field selector",
             trigger: ".o_selected_row .o_model_field_selector",
@@ -265,6 +271,9 @@ tours.add("bj_api_sync_token_tour", {
     ],
 });
 
+const countryLine = (key) =>
+    `.modal tr.o_data_row:has(td[name=parent_key]:contains(country)):has(td[name=api_key]:contains(${key}))`;
+
 tours.add("bj_api_sync_json_tour", {
     url: "/odoo/api-configurations?debug=1",
     steps: () => [
@@ -283,8 +292,9 @@ tours.add("bj_api_sync_json_tour", {
             run: `edit ${JSON.stringify({
                 customerId: "C-1",
                 name: "Ann",
-                country: { code: "UA" },
+                country: { iso: "UA", name: "Ukraine" },
                 tags: ["vip"],
+                land: { code: "DE" },
                 children: [{ name: "Delivery", city: "Kyiv" }],
                 loyaltyLevel: 3,
             })}`,
@@ -303,6 +313,31 @@ tours.add("bj_api_sync_json_tour", {
             trigger:
                 ".modal tr.o_data_row:has(td[name=api_key]:contains(loyaltyLevel)) td[name=is_selected] input:not(:checked)",
         },
+        {
+            content: "A country is meant by its name, as nothing better is known",
+            trigger: `${countryLine("name")} td[name=is_record_identifier] input:checked`,
+        },
+        {
+            trigger: `${countryLine("iso")} td[name=field_path]`,
+            run: "click",
+        },
+        ...chooseField("code"),
+        {
+            content: "A code is better",
+            trigger: ".modal .o_selected_row td[name=is_record_identifier] input:checked",
+        },
+        { trigger: `${countryLine("name")} td[name=is_record_identifier] input:not(:checked)` },
+        {
+            content: "An object of which no relation is known may be one all the same",
+            trigger: ".modal td[name=api_key]:contains(land.code)",
+        },
+        {
+            trigger: ".modal tr.o_data_row:has(td[data-tooltip=land]) td[name=field_path]",
+            run: "click",
+        },
+        ...chooseField("state_id"),
+        { trigger: ".modal tr.o_data_row:has(td[name=parent_key]:contains(land/))" },
+        { trigger: ".modal:not(:has(td[name=api_key]:contains(land.code)))" },
         {
             trigger: ".modal-footer button[name=action_create_config]",
             run: "click",
@@ -376,7 +411,7 @@ tours.add("bj_api_sync_out_tour", {
             run: (helpers) => helpers.anchor.matches("select") || helpers.click(),
         },
         ...choose("model_id", "Contact"),
-        ...chooseField("name"),
+        ...addField("name"),
         {
             trigger: ".o_selected_row td[name=api_key] input",
             run: "edit full_name",
