@@ -89,6 +89,7 @@ class BjApiSyncConfig(models.Model):
         required=True,
         ondelete="cascade",
         domain=lambda self: self._get_model_domain(),
+        default=lambda self: self._default_model_id(),
     )
     model_name = fields.Char(related="model_id.model", store=True, string="Model Name")
     filter_domain = fields.Text(
@@ -278,6 +279,11 @@ class BjApiSyncConfig(models.Model):
                ON bj_api_sync_config (endpoint)
                WHERE active AND request_type = 'in' AND endpoint IS NOT NULL"""
         )
+
+    def _default_model_id(self):
+        """Return the model that a line leads to, if it is for it that one is made."""
+        relation = self.env.context.get("bj_api_sync_relation")
+        return self.env["ir.model"]._get(relation).id
 
     @api.model
     def _get_model_domain(self):

@@ -4,7 +4,7 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from ..exceptions import ApiError
-from ..tools import convert, mapping
+from ..tools import convert, mapping, propose
 from ..tools.message import Rule
 from .bj_api_sync_phrase import translate
 
@@ -127,6 +127,22 @@ class BjApiSyncConfigLine(models.Model):
             field = line._get_fields()[-1] if line._has_valid_path() else None
             line.field_type = field.type if field else False
             line.field_relation = field.comodel_name if field else False
+
+    @api.onchange("field_path")
+    def _onchange_field_path(self):
+        if self.api_key or not self._has_valid_path():
+            return
+        keys = [
+            propose.to_key(
+                propose.Field(
+                    name=field.name,
+                    label=field.get_description(self.env)["string"],
+                    type=field.type,
+                )
+            )
+            for field in self._get_fields()
+        ]
+        self.api_key = "_".join(keys)
 
     @api.model_create_multi
     def create(self, vals_list):

@@ -276,7 +276,8 @@ class BjApiSyncRelation(models.AbstractModel):
                 message = self.env._("name the record by %s.", rule.api_key)
             else:
                 message = self.env._(
-                    "there is no %(model)s with %(identifier)s %(value)s.",
+                    "there is no %(model)s with %(identifier)s %(value)s; create it "
+                    "first, or allow Create Missing.",
                     model=node.plan.model,
                     identifier=rule.api_key,
                     value=convert.describe(node.identifier),

@@ -60,6 +60,32 @@ class TestConfigForm(ConfigMixin, TransactionCase):
                 self.assertNotIn("mail.thread", offered)  # abstract
                 self.assertNotIn("bj.api.sync.wizard", offered)  # transient
 
+    def test_choosing_a_field_proposes_a_key_and_keeps_one_that_is_there(self):
+        form = self._new()
+        for path, key in (
+            ("email", "email"),
+            ("country_id", "country"),
+            ("category_id", "tags"),
+            ("country_id.code", "country_code"),
+        ):
+            with self.subTest(path=path), form.line_ids.new() as line:
+                line.field_path = path
+                self.assertEqual(line.api_key, key)
+                line.field_path = "name"
+                self.assertEqual(line.api_key, key)
+
+    def test_a_mapping_model_that_is_made_for_a_line_has_its_model(self):
+        line_form = self.env.ref("bj_api_sync.bj_api_sync_config_line_view_form")
+        for arch in (self.env["bj.api.sync.config"].get_view()["arch"], line_form.arch):
+            [context] = etree.fromstring(arch).xpath(
+                "//list//field[@name='mapping_config_id']/@context"
+                " | //form[not(.//list)]//field[@name='mapping_config_id']/@context"
+            )
+            context = safe_eval(context, {"field_relation": "res.country"})
+            form = Form(self.env["bj.api.sync.config"].with_context(**context))
+            self.assertEqual(form.model_id.model, "res.country")
+            self.assertFalse(form.endpoint)
+
     def test_a_new_line_knows_the_model_before_anything_is_saved(self):
         form = self._new()
         with form.line_ids.new() as line:

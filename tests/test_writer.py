@@ -526,8 +526,8 @@ class TestMany2one(WriterCase):
         config = self.make_contacts({"country": nested("country_id", self.country)})
         row = {"ref": "A", "name": "A"}
         for value, key, text in [
-            ("XX", "country", 'no res.country with code "XX"'),
-            ({"code": "XX"}, "country", 'no res.country with code "XX"'),
+            ("XX", "country", 'no res.country with code "XX"; create it first'),
+            ({"code": "XX"}, "country", 'no res.country with code "XX"; create it'),
             ({}, "country", "name the record by code"),
             ({"code": None}, "country", "name the record by code"),
             ({"code": [1]}, "country.code", "expected a text, got an array"),
