@@ -29,6 +29,7 @@ class TestKeys(PureCase):
             (Field("category_ids", "Categories", "many2many"), "categories"),
             (Field("child_ids", "Contact", "one2many"), "children"),
             (Field("category_id", "Tags", "many2many"), "tags"),
+            (Field("categ_id", "Product Category", "many2one"), "category"),
             (Field("order_line", "Order Lines", "one2many"), "order_line"),
             (Field("x_studio_level", "Level", "char"), "level"),
             (Field("x_level", "Level", "char"), "level"),

@@ -117,6 +117,7 @@ def to_key(field):
     'tags'
     """
     name = re.sub(r"^x_(studio_)?", "", field.name) or field.name
+    name = re.sub(r"^categ_", "category_", name)
     if field.type == "many2one" and name.endswith("_id"):
         return name[:-3]
     if field.type in X2MANY:
