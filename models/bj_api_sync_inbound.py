@@ -367,7 +367,7 @@ class BjApiSyncInbound(models.AbstractModel):
         except convert.ConvertError:
             return model
         domain = [(rule.field_path, "=", value), *domain]
-        return model.search_fetch(domain, names, limit=2)
+        return model.search_fetch(domain, names, limit=2, order="id")
 
     @api.model
     def _check_owner(self, rule, record, key):

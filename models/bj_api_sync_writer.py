@@ -383,20 +383,25 @@ class BjApiSyncWriter(models.AbstractModel):
         ):
             return
         self.env.cr.execute(
-            """SELECT person.id, person.partner_id,
+            """SELECT person.id, partner.id, partner.name, partner.email,
                       company.partner_id, company.alias_domain_id
-               FROM res_users AS person, res_company AS company
+               FROM res_users AS person
+               JOIN res_partner AS partner ON partner.id = person.partner_id,
+                    res_company AS company
                WHERE person.id IN %s AND company.id = %s""",
             [(self.env.uid, SUPERUSER_ID), company.id],
         )
-        for user_id, partner_id, address_id, domain_id in self.env.cr.fetchall():
+        for user_id, partner_id, name, email, address_id, domain in self.env.cr.fetchall():
             user = self.env["res.users"].browse(user_id)
-            for record, name, value in (
+            partner = self.env["res.partner"].browse(partner_id)
+            for record, field, value in (
                 (user, "partner_id", partner_id),
+                (partner, "name", name),
+                (partner, "email", email),
                 (company, "partner_id", address_id),
-                (company, "alias_domain_id", domain_id),
+                (company, "alias_domain_id", domain),
             ):
-                cache.insert_missing(record, record._fields[name], [value])
+                cache.insert_missing(record, record._fields[field], [value])
 
     @api.model
     def _claim_identifiers(self, nodes):
