@@ -2,11 +2,11 @@ import json
 import logging
 from datetime import timedelta
 from functools import lru_cache
+from itertools import chain
 
 import psycopg2
 from odoo import SUPERUSER_ID, api, fields, models, tools
 from odoo.modules import module
-from odoo.tools import SQL
 
 from ..tools import redact
 from ..tools.script_state import is_running
@@ -16,10 +16,8 @@ _logger = logging.getLogger("bj.api.log")
 BODY_FIELDS = ("request_data", "response_data")
 HEADER_FIELDS = ("request_headers", "response_headers")
 MAX_BODY_BYTES = 64 * 1024  # unless bj_api_sync.log_body_bytes says otherwise
-NO_WAIT_FOR_A_READ = SQL(
-    """SELECT set_config('synchronous_commit', 'off', true)
-       WHERE txid_current_if_assigned() IS NULL;"""
-)
+NO_WAIT_FOR_A_READ = """SELECT set_config('synchronous_commit', 'off', true)
+    WHERE txid_current_if_assigned() IS NULL;"""
 VACUUM_BATCH = 10_000  # rows a statement, so that no vacuum holds locks for long
 
 
@@ -126,10 +124,10 @@ class BjApiLog(models.Model):
         return vals
 
     @api.model
-    def _insert_many(self, vals_list, before=None):
+    def _insert_many(self, vals_list, before=""):
         """Write rows with one statement and return their ids.
 
-        :param SQL before: a statement to send along
+        :param str before: a statement to send along
         """
         # Straight SQL: the row belongs to nobody's record rules, has nothing computed,
         # and create() would cost a read of every call several times what this does.
@@ -138,23 +136,16 @@ class BjApiLog(models.Model):
         now = fields.Datetime.now()
         # Nobody is its creator: PostgreSQL would look up that user for every row.
         common = {"timestamp": now, "create_date": now}
-        names = list(dict.fromkeys(name for vals in vals_list for name in vals))
-        rows = []
+        names = tuple(dict.fromkeys(chain(common, *vals_list)))
+        values = []
         for vals in vals_list:
-            row = dict.fromkeys(names)
-            for name, value in vals.items():
+            row = {**common, **vals}
+            for name in names:
+                value = row.get(name)
                 if isinstance(value, str):
                     value = redact.storable(value)
-                row[name] = None if value in (False, "") else value
-            rows.append(tuple({**common, **row}.values()))
-        self.env.cr.execute(
-            SQL(
-                "%s %s VALUES %s RETURNING id",
-                before or SQL(),
-                make_insert((*common, *names)),
-                SQL(", ").join(SQL("%s", row) for row in rows),
-            )
-        )
+                values.append(None if value in (False, "") else value)
+        self.env.cr.execute(make_insert(names, len(vals_list), before), values)
         return [row_id for (row_id,) in self.env.cr.fetchall()]
 
     @api.model
@@ -246,7 +237,12 @@ def is_wanted(level, vals):
 
 
 @lru_cache(100)
-def make_insert(names):
-    """Return the start of a statement that fills these columns."""
-    columns = SQL(", ").join(map(SQL.identifier, dict.fromkeys(names)))
-    return SQL("INSERT INTO bj_api_log (%s)", columns)
+def make_insert(names, count, before=""):
+    """Return the statement that writes ``count`` rows with these columns.
+
+    A text, whose values psycopg2 puts in much faster than those of a tuple.
+    """
+    columns = ", ".join(f'"{name}"' for name in names)
+    row = f"({', '.join(['%s'] * len(names))})"
+    rows = ", ".join([row] * count)
+    return f"{before} INSERT INTO bj_api_log ({columns}) VALUES {rows} RETURNING id"

@@ -388,10 +388,17 @@ class BjApiSyncWriter(models.AbstractModel):
                FROM res_users AS person
                JOIN res_partner AS partner ON partner.id = person.partner_id,
                     res_company AS company
-               WHERE person.id IN %s AND company.id = %s""",
-            [(self.env.uid, SUPERUSER_ID), company.id],
+               WHERE person.id IN (%s, %s) AND company.id = %s""",
+            [self.env.uid, SUPERUSER_ID, company.id],
         )
-        for user_id, partner_id, name, email, address_id, domain in self.env.cr.fetchall():
+        for (
+            user_id,
+            partner_id,
+            name,
+            email,
+            address_id,
+            domain,
+        ) in self.env.cr.fetchall():
             user = self.env["res.users"].browse(user_id)
             partner = self.env["res.partner"].browse(partner_id)
             for record, field, value in (
