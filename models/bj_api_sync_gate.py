@@ -171,7 +171,7 @@ class BjApiSyncGate(models.AbstractModel):
         """
         limits = {}
         if endpoint.rate_limit_per_minute:
-            name = f"minute:{endpoint.config_id}:{request.remote_addr}"
+            name = f"minute:{endpoint.config_id}:{get_caller(request.remote_addr)}"
             limits[name] = (endpoint.rate_limit_per_minute, 60)
         if endpoint.rate_limit_per_hour:
             name = f"hour:{endpoint.config_id}:{request.credential}"
@@ -228,7 +228,21 @@ class BjApiSyncGate(models.AbstractModel):
 
 
 def failure_counter(remote_addr):
-    return f"failure:{remote_addr}"
+    return f"failure:{get_caller(remote_addr)}"
+
+
+def get_caller(address):
+    """Return as whom the calls of an address are counted.
+
+    Whoever has one IPv6 address has the 2^64 of its network, each good for more guesses.
+    """
+    if ":" not in address:
+        return address
+    try:
+        ip = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
 
 
 def is_in_networks(address, networks):

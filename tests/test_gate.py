@@ -7,7 +7,7 @@ import odoo
 from odoo import fields
 from odoo.tests import BaseCase, tagged
 
-from ..models.bj_api_sync_gate import is_in_networks, pick_language
+from ..models.bj_api_sync_gate import get_caller, is_in_networks, pick_language
 from ..tools import credential
 from .common import ApiCase
 
@@ -35,6 +35,22 @@ class TestNetworks(BaseCase):
         ):
             with self.subTest(address=address, networks=networks):
                 self.assertEqual(is_in_networks(address, networks), expected)
+
+
+class TestCaller(BaseCase):
+    def test_the_addresses_of_one_ipv6_network_are_one_caller(self):
+        self.assertEqual(get_caller("2001:db8::1"), get_caller("2001:db8::ffff:1"))
+        self.assertNotEqual(get_caller("2001:db8::1"), get_caller("2001:db8:0:1::1"))
+        self.assertEqual(get_caller("2001:db8::1"), "2001:db8::/64")
+
+    def test_an_ipv4_address_is_a_caller_however_it_is_written(self):
+        for address in ("203.0.113.5", "::ffff:203.0.113.5"):
+            self.assertEqual(get_caller(address), "203.0.113.5")
+        self.assertNotEqual(get_caller("203.0.113.5"), get_caller("203.0.113.6"))
+
+    def test_what_is_no_address_is_a_caller_too(self):
+        for text in ("", "unix:", "1:2"):
+            self.assertEqual(get_caller(text), text)
 
 
 class TestPickLanguage(BaseCase):
