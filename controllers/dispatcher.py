@@ -291,10 +291,13 @@ class ApiDispatcher(Dispatcher):
 
     def _write_apart(self, vals):
         level = self.endpoint.log_level if self.endpoint else "full"
+        is_known = self.inbound is None or self.inbound.credential
         # A cursor only to reach the model; the row gets one of its own.
         with self.request.registry.cursor() as cr:
             log = api.Environment(cr, SUPERUSER_ID, {})["bj.api.log"]
-            log._record_apart(level, vals)
+            log._record_apart(
+                level, vals, stranger=None if is_known else self.inbound.remote_addr
+            )
 
 
 def conflict_message(exc, cause):

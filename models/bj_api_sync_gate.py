@@ -9,6 +9,7 @@ from .bj_api_sync_counter import own_transaction
 
 FAILURE_WINDOW = 300  # seconds
 MAX_FAILURES = 20  # wrong credentials of one address in a window, unless configured
+MAX_STRANGER_ROWS = 100  # log rows in a window about a caller with no credential
 LAST_USE_STEP = 60  # seconds between two notes of a token's last use
 
 
@@ -151,6 +152,17 @@ class BjApiSyncGate(models.AbstractModel):
     def _note_failure(self, remote_addr):
         counter = self.env["bj.api.sync.counter"]
         counter._add({failure_counter(remote_addr): FAILURE_WINDOW})
+
+    @api.model
+    def _admit_row(self, remote_addr):
+        """Tell whether one more row about a caller whom nobody knows is to be written.
+
+        Whoever tries one path after the other must not be able to fill the disk.
+        """
+        name = f"stranger:{get_caller(remote_addr)}"
+        counter = self.env["bj.api.sync.counter"]
+        [(count, _left)] = counter._add({name: FAILURE_WINDOW}).values()
+        return count <= MAX_STRANGER_ROWS
 
     @api.model
     def _note_use(self, token_id, remote_addr, now):

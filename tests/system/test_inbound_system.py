@@ -179,6 +179,21 @@ class TestInbound(unittest.TestCase):
         self.assertEqual(statuses, [401] * 10 + [429] * 2)
         self.assertEqual(self.call("GET").status, 429)
 
+    def test_a_stranger_cannot_fill_the_log(self):
+        self.server.query("DELETE FROM bj_api_sync_counter")
+        self.addCleanup(self.server.query, "DELETE FROM bj_api_sync_counter")
+        path = f"{ROUTE}/nowhere-%s"
+        for number in range(103):
+            self.assertEqual(self.server.http("GET", path % number).status, 404)
+        found = self.server.query(
+            "SELECT count(*), max(response_code) FROM bj_api_log WHERE url LIKE %s",
+            [path % "%"],
+        )
+        self.assertEqual(found, [(100, 404)])
+        # Those who prove who they are have rows as ever.
+        answer = self.call("GET", "/not-here")
+        self.assertEqual(self.log_rows(answer), [("error", 404)])
+
     def test_a_write_and_its_row_are_kept_together_or_not_at_all(self):
         self.call("POST", body={"code": "LAST-1", "name": "x"})
         self.call("POST", body={"code": "LAST-2", "name": "x"})
