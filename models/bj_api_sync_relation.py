@@ -263,10 +263,18 @@ class BjApiSyncRelation(models.AbstractModel):
     @api.model
     def _refuse_missing(self, nodes, errors):
         for node in nodes:
-            if node.is_row or not node.is_missing or node.has_error:
+            if node.is_row or node.has_error or node.record is not None:
                 continue
             rule = node.plan.identifier
-            if rule is None:
+            if not node.is_missing:
+                if not is_void(node):
+                    continue
+                message = self.env._(
+                    "it has no key that %(mapping)s maps: %(keys)s.",
+                    mapping=node.plan.name,
+                    keys=", ".join(rule.api_key for rule in node.plan.writable),
+                )
+            elif rule is None:
                 message = self.env._(
                     "mapping model %s has no record identifier to find it by; allow "
                     "Create Missing.",
@@ -371,6 +379,15 @@ class BjApiSyncRelation(models.AbstractModel):
 
 def has_identifier(node):
     return node.identifier not in EMPTY
+
+
+def is_void(node):
+    """Tell whether nothing says how to fill the new record of an object."""
+    return all(
+        rule.value_type not in (*SCRIPTED, "constant")
+        and mapping.take(node.row, rule.key_path) is mapping.ABSENT
+        for rule in node.plan.writable
+    )
 
 
 def is_name(node):

@@ -572,6 +572,20 @@ class TestMany2one(WriterCase):
         self.save(config, row)
         self.assertEqual(self.partners.search_count([("ref", "=", "P")]), 1)
 
+    def test_an_object_with_no_key_of_the_mapping_model_makes_no_record(self):
+        mapping = self.make_config({"code": REF, "title": "name"})
+        company = nested("parent_id", mapping, create_missing=True)
+        config = self.make_contacts(
+            {"company": company, "people": nested("child_ids", mapping)}
+        )
+        row = {"ref": "A", "name": "Ann"}
+        for value in ({}, {"kod": "P"}):
+            text = "it has no key that Mapping of res.partner maps: code, title."
+            self.assertRefused(config, {**row, "company": value}, "company", text)
+            self.assertRefused(config, {**row, "people": [value]}, "people[0]", text)
+        partner = self.save(config, {**row, "company": {"title": "Parent"}})
+        self.assertEqual(partner.parent_id.name, "Parent")
+
     def test_required_keys_of_an_object_count_only_when_it_is_created(self):
         mapping = self.make_config(
             {"ref": REF, "name": {"field_path": "name", "required": True}}
@@ -1281,6 +1295,7 @@ class TestManyRows(WriterCase):
 class TestScripts(WriterCase):
     def test_evaluate_gives_the_value_and_execute_what_result_is(self):
         tag = self.env["res.partner.category"].create({"name": "T"})
+        ukraine = self.env.ref("base.ua")
         for field, source, mode, expected in [
             ("city", "request_data['ref'] + '!'", "evaluate", "A!"),
             ("city", "result = request_data['ref'] * 2", "execute", "AA"),
@@ -1288,9 +1303,9 @@ class TestScripts(WriterCase):
             ("city", "None", "evaluate", False),
             ("color", "'7'", "evaluate", 7),
             ("is_company", "1", "evaluate", True),
-            ("country_id", "env.ref('base.ua')", "evaluate", "ua"),
-            ("country_id", "env.ref('base.ua').id", "evaluate", "ua"),
-            ("country_id", "model.country_id", "evaluate", False),
+            ("country_id", "env.ref('base.ua')", "evaluate", ukraine),
+            ("country_id", "env.ref('base.ua').id", "evaluate", ukraine),
+            ("country_id", "model.country_id", "evaluate", ukraine.browse()),
             ("category_id", "env['res.partner.category'].browse(TAG)", "evaluate", tag),
             ("category_id", "[TAG]", "evaluate", tag),
             ("category_id", "[(4, TAG)]", "evaluate", tag),
@@ -1309,10 +1324,6 @@ class TestScripts(WriterCase):
                 line = script(source.replace("TAG", str(tag.id)), field, mode)
                 config = self.make_contacts({"x": line})
                 partner = self.save(config, {"ref": "A", "name": "A"})
-                if expected == "ua":
-                    expected = self.env.ref("base.ua")
-                elif expected is False and field == "country_id":
-                    expected = self.env["res.country"]
                 self.assertEqual(partner[field], expected)
                 partner.unlink()
 
