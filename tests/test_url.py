@@ -65,6 +65,8 @@ class TestToOrigin(PureCase):
             ("http://localhost:80", "http://localhost"),
             ("http://localhost:8080/", "http://localhost:8080"),
             ("http://[::1]:3000", "http://[::1]:3000"),
+            ("https://[2001:0DB8:0::1]:0443", "https://[2001:db8::1]"),
+            ("https://Кава.example/", "https://xn--80aaf4a.example"),
             ("capacitor://localhost", "capacitor://localhost"),
             ("*", "*"),
             ("null", "null"),
@@ -81,6 +83,12 @@ class TestToOrigin(PureCase):
             "https://*.example.com",
             "https://ann@shop.example.com",
             "https://",
+            "https://shop.example.com:",
+            "https://shop.example.com:66000",
+            "https://shop.example.com:https",
+            "https://a..example.com",
+            "https://::1",
+            "https://[::1",
         ):
             with self.subTest(text=text):
                 self.assertIsNone(url.to_origin(text))

@@ -7,11 +7,15 @@ its own, so ``../admin?x=`` is one odd path segment and not another place.
 """
 
 import re
+from ipaddress import IPv6Address
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 _PLACEHOLDER = re.compile(r"\{([^{}/?#\s]+)\}")
 _DOT = re.compile(r"(?<!\\)\.")
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+)/?", re.IGNORECASE)
+_ORIGIN = re.compile(
+    r"([a-z][a-z0-9+.-]*)://(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::([0-9]{1,5}))?/?"
+)
 _REFUSED = re.compile(r"[\x00-\x20\x7f\\]")
 
 
@@ -65,17 +69,23 @@ def check(url):
 def to_origin(text):
     """Return an origin as a browser sends it, ``None`` for what is none.
 
-    >>> to_origin("HTTPS://Shop.example.com:443/")
-    'https://shop.example.com'
+    >>> to_origin("HTTPS://Кава.example:443/")
+    'https://xn--80aaf4a.example'
     """
     if text in ("*", "null"):
         return text
-    match = _ORIGIN.fullmatch(text)
+    match = _ORIGIN.fullmatch(text.lower())
     if not match:
         return None
-    origin = match[1].lower()
-    port = ":443" if origin.startswith("https:") else ":80"
-    return origin.removesuffix(port) if origin.startswith("http") else origin
+    scheme, address, host, port = match.groups()
+    try:
+        # The host as DNS knows it, an IPv6 address in its short form.
+        host = f"[{IPv6Address(address)}]" if address else host.encode("idna").decode()
+    except ValueError:
+        return None
+    if not port or int(port) == DEFAULT_PORTS.get(scheme):
+        return f"{scheme}://{host}"
+    return f"{scheme}://{host}:{int(port)}" if int(port) < 65536 else None
 
 
 def placeholders(template):
