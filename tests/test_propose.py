@@ -148,3 +148,14 @@ class TestMerge(PureCase):
     def test_objects_of_a_list_become_one_with_all_keys(self):
         rows = [{"a": None, "b": 1}, {"a": 2, "c": 3}]
         self.assertEqual(propose.merge_objects(rows), {"a": 2, "b": 1, "c": 3})
+
+    def test_what_is_inside_the_objects_is_merged_as_well(self):
+        rows = [
+            {"lines": [], "country": {"code": "UA"}},
+            {"lines": [{"sku": 1}], "country": {"name": "Ukraine"}},
+            {"lines": None, "country": "UA"},
+        ]
+        self.assertEqual(
+            propose.merge_objects(rows),
+            {"lines": [{"sku": 1}], "country": {"code": "UA", "name": "Ukraine"}},
+        )

@@ -243,10 +243,19 @@ def is_number(text):
 
 
 def merge_objects(rows):
-    """Return one object with all keys of a list's objects, a value for each if any."""
+    """Return one object with all keys of a list's objects, a value for each if any.
+
+    Objects and lists under one key are merged as well: a later row may have a key that
+    the first lacks.
+    """
     merged = {}
     for row in rows:
         for key, value in row.items():
-            if merged.get(key) is None:
+            known = merged.get(key)
+            if isinstance(known, dict) and isinstance(value, dict):
+                merged[key] = merge_objects([known, value])
+            elif isinstance(known, list) and isinstance(value, list):
+                merged[key] = known + value
+            elif known is None:
                 merged[key] = value
     return merged
