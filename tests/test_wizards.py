@@ -146,18 +146,21 @@ class TestWizardFromSample(TransactionCase):
             {
                 "name": "Ann",
                 "country": {"phoneCode": 380},
-                "children": [{"name": "Delivery", "city": "Kyiv"}],
+                "children": [
+                    {"name": "Delivery", "city": "Kyiv", "country": {"phoneCode": 1}}
+                ],
             }
         )
-        top, country, children = wizard.advice.split("\n")
+        top, country, children, inner = wizard.advice.split("\n")
         self.assertIn("endpoint needs it", top)
         self.assertRegex(country, "^country: .*a call that writes it is refused")
         self.assertRegex(children, "^children: .*a PUT replaces all lines")
+        self.assertRegex(inner, "^children/country: ")
         for number in range(len(wizard.line_ids)):
             with wizard.line_ids.edit(number) as line:
                 if (line.parent_key, line.api_key) == ("children/", "name"):
                     line.is_record_identifier = True
-        self.assertNotIn("children", wizard.advice or "")
+        self.assertNotIn("children: ", wizard.advice or "")
         wizard.request_type = "out"
         self.assertFalse(wizard.advice)
 

@@ -132,14 +132,14 @@ class BjApiSyncWizard(models.TransientModel):
                     "%(key)s: no key inside tells one line from another, so a PUT "
                     "replaces all lines by those that it sends. If the other side has "
                     "such a key, map it and mark it as Identifier.",
-                    key=line.api_key,
+                    key=trail[:-1],
                 )
                 if line.field_type == "one2many"
                 else self.env._(
                     "%(key)s: no key inside says which record is meant, so it can be "
                     "read, but a call that writes it is refused. Map such a key, e.g. a "
                     "code or a name, and mark it as Identifier.",
-                    key=line.api_key,
+                    key=trail[:-1],
                 )
             )
         return advice
