@@ -142,7 +142,9 @@ class BjApiSyncConfigLine(models.Model):
             )
             for field in self._get_fields()
         ]
-        self.api_key = "_".join(keys)
+        known = (self.config_id.line_ids - self - self._origin).mapped("api_key")
+        names = ("_".join(keys), self.field_path.replace(".", "_"))
+        self.api_key = next((name for name in names if name not in known), False)
 
     @api.model_create_multi
     def create(self, vals_list):

@@ -74,14 +74,27 @@ class TestConfigForm(ConfigMixin, TransactionCase):
                 line.field_path = "name"
                 self.assertEqual(line.api_key, key)
 
+    def test_the_proposed_key_is_not_one_that_another_line_has(self):
+        form = self._new()
+        with form.line_ids.new() as line:
+            line.field_path = "country_id"
+            line.api_key = "tags"
+        for key in ("category_id", False):
+            with form.line_ids.new() as line:
+                line.field_path = "category_id"
+                self.assertEqual(line.api_key, key)
+                line.api_key = line.api_key or "mine"
+
     def test_a_mapping_model_that_is_made_for_a_line_has_its_model(self):
         line_form = self.env.ref("bj_api_sync.bj_api_sync_config_line_view_form")
         for arch in (self.env["bj.api.sync.config"].get_view()["arch"], line_form.arch):
-            [context] = etree.fromstring(arch).xpath(
-                "//list//field[@name='mapping_config_id']/@context"
-                " | //form[not(.//list)]//field[@name='mapping_config_id']/@context"
+            [node] = etree.fromstring(arch).xpath(
+                "//list//field[@name='mapping_config_id']"
+                " | //form[not(.//list)]//field[@name='mapping_config_id']"
             )
-            context = safe_eval(context, {"field_relation": "res.country"})
+            # A mere name typed there would make one without lines.
+            self.assertTrue(safe_eval(node.get("options"))["no_quick_create"])
+            context = safe_eval(node.get("context"), {"field_relation": "res.country"})
             form = Form(self.env["bj.api.sync.config"].with_context(**context))
             self.assertEqual(form.model_id.model, "res.country")
             self.assertFalse(form.endpoint)
