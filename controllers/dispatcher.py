@@ -104,7 +104,9 @@ class ApiDispatcher(Dispatcher):
         )
         if answer.is_dry_run:
             self._log_after_rollback(vals)
-        elif self.inbound.method in ("GET", "HEAD", "OPTIONS"):
+        elif self.inbound.method == "OPTIONS":
+            self._write_apart(vals)  # a stranger's, as nobody proves himself for it
+        elif self.inbound.method in ("GET", "HEAD"):
             # The transaction may be read-only, and a read has no effect to be one with.
             self._log(self.request.env["bj.api.log"]._record_read, vals)
         else:
@@ -291,13 +293,12 @@ class ApiDispatcher(Dispatcher):
 
     def _write_apart(self, vals):
         level = self.endpoint.log_level if self.endpoint else "full"
-        is_known = self.inbound is None or self.inbound.credential
+        is_known = self.inbound is not None and self.inbound.credential
+        stranger = None if is_known else self.request.httprequest.remote_addr or ""
         # A cursor only to reach the model; the row gets one of its own.
         with self.request.registry.cursor() as cr:
             log = api.Environment(cr, SUPERUSER_ID, {})["bj.api.log"]
-            log._record_apart(
-                level, vals, stranger=None if is_known else self.inbound.remote_addr
-            )
+            log._record_apart(level, vals, stranger=stranger)
 
 
 def conflict_message(exc, cause):

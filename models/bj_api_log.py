@@ -16,6 +16,10 @@ _logger = logging.getLogger("bj.api.log")
 BODY_FIELDS = ("request_data", "response_data")
 HEADER_FIELDS = ("request_headers", "response_headers")
 MAX_BODY_BYTES = 64 * 1024  # unless bj_api_sync.log_body_bytes says otherwise
+LAST_ROW = (
+    "Last row for this address: more calls of it without a right credential are not"
+    " logged until five minutes begin anew."
+)
 NO_WAIT_FOR_A_READ = """SELECT set_config('synchronous_commit', 'off', true)
     WHERE txid_current_if_assigned() IS NULL;"""
 VACUUM_BATCH = 10_000  # rows a statement, so that no vacuum holds locks for long
@@ -162,8 +166,13 @@ class BjApiLog(models.Model):
             return
         registry = self.env.registry
         try:
-            if stranger and not self.env["bj.api.sync.gate"]._admit_row(stranger):
-                return
+            if stranger is not None:
+                gate = self.env["bj.api.sync.gate"]
+                left = gate._count_row(stranger, vals["status"])
+                if left < 0:
+                    return
+                if not left:
+                    vals["details"] = LAST_ROW
             with registry.cursor() as cr:
                 cr.execute("SET LOCAL synchronous_commit TO OFF")
                 log = api.Environment(cr, SUPERUSER_ID, {})["bj.api.log"]

@@ -154,15 +154,19 @@ class BjApiSyncGate(models.AbstractModel):
         counter._add({failure_counter(remote_addr): FAILURE_WINDOW})
 
     @api.model
-    def _admit_row(self, remote_addr):
-        """Tell whether one more row about a caller whom nobody knows is to be written.
+    def _count_row(self, remote_addr, status):
+        """Return how many more rows about a caller whom nobody knows may be written.
 
-        Whoever tries one path after the other must not be able to fill the disk.
+        Whoever tries one path after the other must not be able to fill the disk. What
+        is refused has a count of its own, which the many preflights of a page's users
+        leave alone.
+
+        :return: below 0 when not even this one may be
         """
-        name = f"stranger:{get_caller(remote_addr)}"
+        name = f"stranger:{status}:{get_caller(remote_addr)}"
         counter = self.env["bj.api.sync.counter"]
         [(count, _left)] = counter._add({name: FAILURE_WINDOW}).values()
-        return count <= MAX_STRANGER_ROWS
+        return MAX_STRANGER_ROWS - count
 
     @api.model
     def _note_use(self, token_id, remote_addr, now):

@@ -190,6 +190,19 @@ class TestInbound(unittest.TestCase):
             [path % "%"],
         )
         self.assertEqual(found, [(100, 404)])
+        [(text,)] = self.server.query(
+            "SELECT details FROM bj_api_log WHERE url LIKE %s ORDER BY id DESC LIMIT 1",
+            [path % "%"],
+        )
+        self.assertIn("more calls of it", text)
+        for _number in range(103):
+            self.assertEqual(
+                self.server.http("OPTIONS", f"{ROUTE}/{ENDPOINT}").status, 204
+            )
+        found = self.server.query(
+            "SELECT count(*) FROM bj_api_log WHERE method = 'OPTIONS'"
+        )
+        self.assertEqual(found, [(100,)])
         # Those who prove who they are have rows as ever.
         answer = self.call("GET", "/not-here")
         self.assertEqual(self.log_rows(answer), [("error", 404)])
