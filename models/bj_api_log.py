@@ -139,7 +139,7 @@ class BjApiLog(models.Model):
             return []
         now = fields.Datetime.now()
         # Nobody is its creator: PostgreSQL would look up that user for every row.
-        common = {"timestamp": now, "create_date": now}
+        common = {"timestamp": now, "create_date": now, **self._get_required_values()}
         names = tuple(dict.fromkeys(chain(common, *vals_list)))
         values = []
         for vals in vals_list:
@@ -151,6 +151,20 @@ class BjApiLog(models.Model):
                 values.append(None if value in (False, "") else value)
         self.env.cr.execute(make_insert(names, len(vals_list), before), values)
         return [row_id for (row_id,) in self.env.cr.fetchall()]
+
+    @api.model
+    def _get_required_values(self):
+        """Return the defaults of fields that another module adds and requires."""
+        names = self._get_required_names()
+        return {
+            name: self._fields[name].convert_to_column_insert(value, self)
+            for name, value in (self.default_get(names) if names else {}).items()
+        }
+
+    @api.model
+    @tools.ormcache()
+    def _get_required_names(self):
+        return [f.name for f in self._fields.values() if f.store and f.required]
 
     @api.model
     def _record_apart(self, level, vals, stranger=None):

@@ -318,3 +318,22 @@ class TestLogModel(ConfigMixin, TransactionCase):
             log._gc_logs()
         self.assertEqual(len(log.search([("config_id", "=", self.config.id)])), 2)
         self.assertEqual(len(log.search([("config_id", "=", False)])), 1)
+
+
+@tagged("post_install", "-at_install")
+class TestLogWithMoreFields(TransactionCase):
+    def test_a_field_that_another_module_requires_has_its_default(self):
+        logs = self.env["bj.api.log"]
+        logs.search([]).unlink()
+        field = self.env["ir.model.fields"].create(
+            {
+                "name": "x_team",
+                "field_description": "Team",
+                "model_id": self.env["ir.model"]._get_id("bj.api.log"),
+                "ttype": "char",
+            }
+        )
+        self.env["ir.default"].set("bj.api.log", "x_team", "North")
+        field.required = True
+        log_id = logs._record("full", {"name": "GET contacts", "status": "success"})
+        self.assertEqual(logs.browse(log_id).x_team, "North")
