@@ -1,5 +1,6 @@
 import json
 
+from lxml import etree
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form, TransactionCase, new_test_user
 
@@ -187,6 +188,43 @@ class TestWizardFromSample(TransactionCase):
         config = self.env[action["res_model"]].browse(action["res_id"])
         nested = config.line_ids.mapping_config_id.line_ids
         self.assertEqual(nested.mapped("api_key"), ["name", "zip"])
+
+    def test_choosing_another_field_proposes_anew_what_is_inside(self):
+        form = self._open({"ref": "1", "country": {"name": "Ukraine", "code": "UA"}})
+        self._edit(form, "country", field_path="parent_id")
+        wizard = form.save()
+        self.assertEqual(
+            wizard.line_ids.mapped(lambda line: (line.api_key, line.model_name)),
+            [
+                ("ref", "res.partner"),
+                ("country", "res.partner"),
+                ("name", "res.partner"),
+                ("code", "res.partner"),
+            ],
+        )
+        action = wizard.action_create_config()
+        config = self.env[action["res_model"]].browse(action["res_id"])
+        company = config.line_ids.mapping_config_id
+        self.assertEqual(company.model_name, "res.partner")
+        self.assertEqual(company.line_ids.mapped("field_path"), ["name"])
+
+    def test_a_key_may_have_a_slash_or_be_blank(self):
+        sample = {"ref": "1", "ship/to": {"zip": "01001"}, " ": {"zip": "01001"}}
+        form = self._open(sample)
+        for key in ("ship/to", " "):
+            self._edit(form, key, field_path="parent_id")
+        wizard = form.save()
+        inside = wizard.line_ids.filtered("parent_key")
+        self.assertEqual(
+            [(line.parent_key, line.field_path) for line in inside],
+            [("ship/to/", "zip")],
+        )
+
+    def test_the_keys_of_a_sample_stay_as_the_other_side_sends_them(self):
+        # Renamed, an object would lose what is inside.
+        arch = etree.fromstring(self.env["bj.api.sync.wizard"].get_view()["arch"])
+        [key] = arch.xpath("//field[@name='api_key'][@string='Key']")
+        self.assertEqual(key.get("readonly"), "1")
 
     def _edit(self, form, key, **vals):
         """Change a line as a person does, and return the keys that identify."""

@@ -183,11 +183,12 @@ class BjApiSyncWizard(models.TransientModel):
 
     def _propose_inside(self):
         """Propose what is inside an object whose field has been chosen by hand."""
-        parents = set(self.line_ids.mapped("parent_key"))
         for line in self.line_ids:
             trail = line._get_trail()
             depth = trail.count("/")
-            is_chosen = line.field_relation and line.api_key and trail not in parents
+            inside = line._get_inside()
+            is_new = inside[:1].model_name != line.field_relation
+            is_chosen = line in self.line_ids and line.field_relation and is_new
             objects = self._get_sample_objects(line) if is_chosen else []
             if not objects or depth > MAX_DEPTH:
                 continue
@@ -201,7 +202,8 @@ class BjApiSyncWizard(models.TransientModel):
             vals_list = [owner]
             merged = propose.merge_objects(objects)
             self._propose_keys(line.field_relation, merged, trail, "", vals_list, depth)
-            self.line_ids -= line._get_grouped()
+            # What is inside an object of the model that was chosen before goes.
+            self.line_ids -= line._get_grouped() | inside
             known = self.line_ids
             self.line_ids = [
                 Command.create({**vals, "sequence": len(known) + more})
@@ -212,24 +214,16 @@ class BjApiSyncWizard(models.TransientModel):
     def _get_sample_objects(self, line):
         """Return the objects that the sample has under the key of a line."""
         try:
-            found = [payload.loads((self.sample or "").encode())]
-        except ApiError:
+            rows = (
+                self._get_sample_objects(line._get_owner())
+                if line.parent_key
+                else get_objects(payload.loads((self.sample or "").encode()))
+            )
+            path = mapping_tools.split_key(line.api_key)
+        except (ApiError, ValueError):  # a key that is blank
             return []
-        for key in line._get_trail().split("/")[:-1]:
-            path = mapping_tools.split_key(key)
-            values = [
-                mapping_tools.take(item, path)
-                for value in found
-                for item in (value if isinstance(value, list) else [value])
-                if isinstance(item, dict)
-            ]
-            found = [value for value in values if value is not mapping_tools.ABSENT]
-        rows = [
-            v
-            for value in found
-            for v in (value if isinstance(value, list) else [value])
-        ]
-        return [row for row in rows if isinstance(row, dict)]
+        found = [mapping_tools.take(row, path) for row in rows]
+        return [inner for value in found for inner in get_objects(value)]
 
     # -- proposals -------------------------------------------------------------------
 
@@ -317,9 +311,7 @@ class BjApiSyncWizard(models.TransientModel):
         return found
 
     def _propose_from_sample(self):
-        sample = payload.loads(self.sample.encode())
-        rows = sample if isinstance(sample, list) else [sample]
-        rows = [row for row in rows if isinstance(row, dict)]
+        rows = get_objects(payload.loads(self.sample.encode()))
         if not rows:
             self.sample_error = self.env._("Paste a JSON object, or a list of objects.")
             return []
@@ -371,7 +363,7 @@ class BjApiSyncWizard(models.TransientModel):
     def _propose_related(self, field, value, vals, vals_list, parent_key, depth):
         """Append the lines of a related object's own keys."""
         values = value if isinstance(value, list) else [value]
-        objects = [item for item in values if isinstance(item, dict)]
+        objects = get_objects(value)
         vals["related_as"] = "mapping"
         if objects and depth < MAX_DEPTH:
             vals["mapping_config_id"] = False
@@ -558,6 +550,12 @@ class BjApiSyncWizard(models.TransientModel):
         return found
 
 
+def get_objects(value):
+    """Return the objects of a sample's list, or the only one."""
+    values = value if isinstance(value, list) else [value]
+    return [item for item in values if isinstance(item, dict)]
+
+
 class BjApiSyncWizardLine(models.TransientModel):
     _name = "bj.api.sync.wizard.line"
     _description = "New API Configuration Line"
@@ -606,6 +604,13 @@ class BjApiSyncWizardLine(models.TransientModel):
                 (line.parent_key or "") == (self.parent_key or "")
                 and line.api_key.startswith(f"{self.api_key}.")
             )
+        )
+
+    def _get_inside(self):
+        """Return the lines of the object that this one's relation leads to, all levels."""
+        trail = self._get_trail()
+        return self.wizard_id.line_ids.filtered(
+            lambda line: (line.parent_key or "").startswith(trail)
         )
 
     def _get_owner(self):
