@@ -31,6 +31,7 @@ from .bj_api_sync_script import NOTHING
 _logger = logging.getLogger("bj.api.outbound")
 
 TRIGGERS = "bj_api_sync.triggers"
+KNOWN = "bj_api_sync.known_triggers"
 TRANSACTION = "bj_api_sync.transaction"
 ANSWERED = "bj_api_sync.answered"
 MAX_SNIPPET = 300  # characters of an answer in an error message
@@ -77,6 +78,22 @@ class Target:
     def total_timeout(self):
         """Seconds of one attempt in all; a read timeout is per chunk."""
         return self.connect_timeout + self.read_timeout + TRICKLE_SECONDS
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What every request of a configuration begins with, read once for a batch."""
+
+    params: dict  # {name: value or list of values}
+    headers: dict  # those that are not secret
+    redactor: redact.Redactor
+
+    def _get_params(self):
+        """Return Parameters that the caller may change."""
+        return {
+            name: list(value) if isinstance(value, list) else value
+            for name, value in self.params.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -189,18 +206,32 @@ class BjApiSyncOutbound(models.AbstractModel):
 
     @api.model
     def _get_trigger(self, event):
-        return Trigger(
+        # A rule runs its action once a record, each time in a new environment, which would
+        # look for the companies anew.
+        context = self.env.context
+        known = self.env.cr.precommit.data.setdefault(KNOWN, {})
+        key = (
             event,
             self.env.uid,
-            self.env.context.get("lang"),
-            self.env.context.get("tz") or self.env.user.tz or None,
-            # The current one first: that is what it is taken for later.
-            (self.env.company | self.env.companies)._ids,
+            context.get("lang"),
+            context.get("tz"),
+            tuple(context.get("allowed_company_ids") or ()),
         )
+        if key not in known:
+            known[key] = Trigger(
+                event,
+                self.env.uid,
+                context.get("lang"),
+                context.get("tz") or self.env.user.tz or None,
+                # The current one first: that is what it is taken for later.
+                (self.env.company | self.env.companies)._ids,
+            )
+        return known[key]
 
     @api.model
     def _flush_triggers(self):
         """Write the deliveries that were triggered since the last flush."""
+        self.env.cr.precommit.data.pop(KNOWN, None)
         gathered = self.env.cr.precommit.data.pop(TRIGGERS, None)
         if not gathered:
             return
@@ -400,9 +431,10 @@ class BjApiSyncOutbound(models.AbstractModel):
     def _build_rows_of(self, config, plan, records, call):
         reader = self.env["bj.api.sync.reader"]
         payloads = reader._read_payloads(plan, records, call)
+        draft = self._get_draft(config)
         if not self._is_batched(config):
             return [
-                self._build_row(config, record, data, call)
+                self._build_row(config, draft, record, data, call)
                 for record, data in zip(records, payloads, strict=True)
             ]
         by_url = {}
@@ -415,46 +447,65 @@ class BjApiSyncOutbound(models.AbstractModel):
                 chunk = members[start : start + config.page_size]
                 batch = records.browse([record_id for record_id, _data in chunk])
                 data = [data for _record_id, data in chunk]
-                row = self._build_row(config, batch, data, call)
+                row = self._build_row(config, draft, batch, data, call)
                 row.record_ids = batch.ids
                 row.res_id = None
                 rows.append(row)
         return rows
 
     @api.model
-    def _build_row(self, config, records, data, call):
+    def _build_row(self, config, draft, records, data, call):
         """Return the row of one request: ``data`` is an object, or a list for a batch."""
         if call.method == "GET":
-            return self._build_pull_row(config, record=records, data=data)
+            return self._build_pull_row(config, draft, record=records, data=data)
         first = data[0] if isinstance(data, list) else data
         url_values = self._get_url_values(records[:1], first)
-        params = self._get_params(config)
-        headers = {
-            h.name: h.value_clear or "" for h in config.header_ids if not h.is_secret
-        }
-        given = dict(headers)
-        script = config.request_script
-        if script:
+        params, headers = draft._get_params(), dict(draft.headers)
+        if config.request_script:
             data, headers, params = self._run_request_script(
                 config, records, data, headers, params, call
             )
             if isinstance(data, dict):
                 url_values = {**url_values, **data}
-        url = self._expand_url(config.url, params, url_values)
-        changed = {
-            name: text for name, text in headers.items() if given.get(name) != text
-        }
-        changed.update({name: None for name in given if name not in headers})
-        return Row(
+        return self._make_row(
+            draft,
             call.method,
-            self._mask_url(url),
-            get_destination(url),
-            self._dump(config, data, call.method),
-            self.env["bj.api.sync.secret"]._encrypt(json.dumps(changed))
-            if changed
-            else None,
-            self._seal_url(url),
+            self._expand_url(config.url, params, url_values),
+            headers,
+            payload=self._dump(config, data, call.method),
             res_id=records.id if len(records) == 1 else None,
+        )
+
+    @api.model
+    def _get_draft(self, config):
+        redactor, _limit = self.env["bj.api.log"]._get_redactor()
+        return Draft(
+            self._get_params(config),
+            {h.name: h.value_clear or "" for h in config.header_ids if not h.is_secret},
+            redactor,
+        )
+
+    @api.model
+    def _make_row(self, draft, method, url, headers, **values):
+        """Return a row whose URL shows no secret, and that keeps the headers which are
+        not the configured ones, both sealed."""
+        encrypt = self.env["bj.api.sync.secret"]._encrypt
+        shown = draft.redactor.query(url or "")
+        changed = {
+            name: text
+            for name, text in headers.items()
+            if draft.headers.get(name) != text
+        }
+        changed.update(
+            dict.fromkeys(name for name in draft.headers if name not in headers)
+        )
+        return Row(
+            method,
+            shown,
+            get_destination(url),
+            headers=encrypt(json.dumps(changed)) if changed else None,
+            url_secret=encrypt(url) if shown != url else None,
+            **values,
         )
 
     @api.model
@@ -490,18 +541,6 @@ class BjApiSyncOutbound(models.AbstractModel):
             for text in (value if isinstance(value, list) else [value])
         ]
         return url_tools.with_params(url_tools.expand(template, values), pairs)
-
-    @api.model
-    def _mask_url(self, url):
-        redactor, _limit = self.env["bj.api.log"]._get_redactor()
-        return redactor.query(url or "")
-
-    @api.model
-    def _seal_url(self, url):
-        """Return the ciphertext of a URL that holds a secret, ``None`` for others."""
-        if self._mask_url(url) == url:
-            return None
-        return self.env["bj.api.sync.secret"]._encrypt(url)
 
     @api.model
     def _get_url(self, url, url_secret):

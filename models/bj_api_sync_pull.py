@@ -70,7 +70,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         """Return the row that begins a pull; what a script does wrong is put down in it."""
         try:
             with self.env.cr.savepoint():
-                return self._build_pull_row(config)
+                return self._build_pull_row(config, self._get_draft(config))
         except (ApiError, UserError, ValueError) as error:
             return Row(
                 "GET",
@@ -84,6 +84,7 @@ class BjApiSyncOutbound(models.AbstractModel):
     def _build_pull_row(
         self,
         config,
+        draft,
         record=None,
         data=None,
         *,
@@ -100,7 +101,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         :param str token: offset, page number, cursor or URL of the page
         :param dict counts: of the pages before, see :meth:`_write_pulled`
         """
-        params = self._get_params(config)
+        params, headers = draft._get_params(), dict(draft.headers)
         style = config.pagination_style
         values = {
             **(self._get_url_values(record, data) if record else {}),
@@ -115,10 +116,6 @@ class BjApiSyncOutbound(models.AbstractModel):
             is_given = f"{{{name}}}" in taken or name in params
             if not is_given and (name != "cursor" or token):
                 params[name] = str(values[name])
-        headers = {
-            h.name: h.value_clear or "" for h in config.header_ids if not h.is_secret
-        }
-        given = dict(headers)
         if config.request_script:
             call = Call(config.id, "out", "GET")
             records = record if record else self.env[config.model_name]
@@ -127,16 +124,11 @@ class BjApiSyncOutbound(models.AbstractModel):
             )
         url = token if style == "link" and token else None
         url = url or self._expand_url(config.url, params, values)
-        changed = {
-            name: text for name, text in headers.items() if given.get(name) != text
-        }
-        sealed = json.dumps(changed) if changed else None
-        return Row(
+        return self._make_row(
+            draft,
             "GET",
-            self._mask_url(url),
-            get_destination(url),
-            url_secret=self._seal_url(url),
-            headers=self.env["bj.api.sync.secret"]._encrypt(sealed) if sealed else None,
+            url,
+            headers,
             res_id=record.id if record else None,
             page_token=None if style == "link" else token,  # there it is the URL
             sync_date=sync_date or fields.Datetime.now(),
@@ -175,7 +167,11 @@ class BjApiSyncOutbound(models.AbstractModel):
             return None
         if token:
             return self._build_pull_row(
-                config, token=token, sync_date=claim.sync_date, counts=counts
+                config,
+                self._get_draft(config),
+                token=token,
+                sync_date=claim.sync_date,
+                counts=counts,
             )
         if claim.sync_date:
             config._update_quietly(last_sync_date=claim.sync_date)

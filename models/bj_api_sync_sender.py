@@ -514,7 +514,7 @@ class BjApiSyncSender(models.AbstractModel):
             )
         elif target.method == "GET":
             event = "pull"
-            rows = [outbound._build_pull_row(config)]
+            rows = [outbound._build_pull_row(config, outbound._get_draft(config))]
         else:
             raise UserError(
                 self.env._("%s: say which records are to be sent.", config.name)
