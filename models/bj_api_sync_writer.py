@@ -18,11 +18,12 @@ from ..exceptions import (
     NotFound,
     PayloadError,
 )
-from ..tools import convert
+from ..tools import convert, mapping
 from ..tools.message import Call, Plan, RowResult
 from ..tools.node import Errors, Node, by_plan, layers
 from .bj_api_sync_relation import EMPTY, has_identifier
 
+UNSAID = (mapping.ABSENT, None, "")
 # What a row may do wrong. Serialization failures are not among them: Odoo repeats the
 # whole request then.
 ROW_FAILURES = (
@@ -123,6 +124,11 @@ class BjApiSyncWriter(models.AbstractModel):
         except (ValueError, DataError, RedirectWarning) as error:
             _code, message = describe_error(self.env, error)
             raise PayloadError([{"index": 0, "message": message}]) from error
+        except IntegrityError as error:
+            errors = self._get_blamed(node, error)
+            if not errors.by_index:
+                raise
+            raise_refused(errors.by_index[0], error)
         return self._success(node, is_new)
 
     @api.model
@@ -452,14 +458,28 @@ class BjApiSyncWriter(models.AbstractModel):
         """Return the result of a row that the ORM or the database refused."""
         code, message = describe_error(self.env, error)
         found = {"index": index, "message": message}
-        if rule := self._get_blamed(job.plan, error):
+        if rule := self._get_blamed_rule(job.plan, error):
             found.update(key=rule.api_key, line_id=rule.line_id)
         if getattr(error, "line_id", None):
             found["line_id"] = error.line_id
         return refused_result(index, [(code, found)], error)
 
     @api.model
-    def _get_blamed(self, plan, error):
+    def _get_blamed(self, node, error):
+        """Return :class:`~..tools.node.Errors` that tell whose column is empty.
+
+        Of the row and the objects inside, it is the first that says nothing for it.
+        """
+        errors = Errors()
+        for place in node.walk():
+            rule = self._get_blamed_rule(place.plan, error)
+            if rule and mapping.take(place.row, rule.key_path) in UNSAID:
+                errors.add(place, rule, self.env._("a value is required."))
+                break
+        return errors
+
+    @api.model
+    def _get_blamed_rule(self, plan, error):
         """Return the rule of the column that PostgreSQL found empty, if one is."""
         if not isinstance(error, IntegrityError) or error.pgcode != NOT_NULL_VIOLATION:
             return None

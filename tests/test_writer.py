@@ -6,7 +6,7 @@ from odoo import SUPERUSER_ID, Command
 from odoo.exceptions import AccessError, ValidationError
 from odoo.tests.common import new_test_user
 from odoo.tools import mute_logger
-from psycopg2.errors import SerializationFailure
+from psycopg2.errors import NotNullViolation, SerializationFailure
 
 from ..exceptions import Conflict, NotFound, PayloadError
 from .common import GROUPS
@@ -585,6 +585,25 @@ class TestMany2one(WriterCase):
             self.assertRefused(config, {**row, "people": [value]}, "people[0]", text)
         partner = self.save(config, {**row, "company": {"title": "Parent"}})
         self.assertEqual(partner.parent_id.name, "Parent")
+
+    @mute_logger("odoo.sql_db")
+    def test_what_the_database_requires_is_asked_for_by_its_key(self):
+        mapping = self.make_config(
+            {"iso": {**REF, "field_path": "code"}, "title": "name"}, "res.country"
+        )
+        self.runner = self.env
+        country = nested("country_id", mapping, create_missing=True)
+        config = self.make_contacts({"place": country})
+        row = {"ref": "A", "name": "A"}
+        for value in ("Q9", {"iso": "Q9"}, {"iso": "Q9", "title": None}):
+            self.assertRefused(
+                config, {**row, "place": value}, "place.title", "a value is required"
+            )
+        self.assertRefused(mapping, {"iso": "Q9"}, "title", "a value is required")
+        [nameless] = mapping.line_ids.filtered(lambda line: line.api_key == "title")
+        nameless.access = "read"
+        with self.assertRaises(NotNullViolation), self.env.cr.savepoint():
+            self.write_rows(mapping, {"iso": "Q9"})  # which no key can mend
 
     def test_required_keys_of_an_object_count_only_when_it_is_created(self):
         mapping = self.make_config(

@@ -67,6 +67,13 @@ class Node:
             self.row = {**self.row, **twin.row}
             self.links = [*self.links, *twin.links]
 
+    def walk(self):
+        """Yield this node and those of the objects inside, all levels."""
+        yield self
+        for links in self.links:
+            for node in links.nodes:
+                yield from node.walk()
+
     def references(self):
         """Yield the nodes whose records must be there before this one is saved."""
         for links in self.links:
