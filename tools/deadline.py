@@ -69,7 +69,7 @@ class _Watchdog:
 
     def watch(self):
         idle = 0
-        while idle < IDLE_TICKS:
+        while True:
             time.sleep(TICK)
             with self.lock:
                 idle = 0 if self.ends else idle + 1
@@ -79,8 +79,9 @@ class _Watchdog:
                         self.ends[ident] = now + REPEAT
                         self.raised.add(ident)
                         _raise_in_thread(ident)
-                if idle == IDLE_TICKS:
+                if idle >= IDLE_TICKS:
                     self.thread = None
+                    return
 
 
 def _raise_in_thread(ident):
