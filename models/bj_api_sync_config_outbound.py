@@ -2,6 +2,7 @@ import math
 import re
 import shlex
 import time
+from datetime import timedelta
 
 from markupsafe import escape
 from odoo import api, fields, models
@@ -221,7 +222,11 @@ class BjApiSyncConfig(models.Model):
         return self._open(rule)
 
     def action_create_cron(self):
-        """Create a scheduled action that sends, or pulls, once a day."""
+        """Create a scheduled action that sends, or pulls, once a day.
+
+        The first run is a day ahead: it sends all that matches, and a click that only
+        opens a form to be filled in must not do that.
+        """
         self.ensure_one()
         self.check_access("write")
         self._check_is_out()
@@ -233,6 +238,7 @@ class BjApiSyncConfig(models.Model):
                     **self._prepare_server_action(),
                     "interval_number": 1,
                     "interval_type": "days",
+                    "nextcall": fields.Datetime.now() + timedelta(days=1),
                     "user_id": self.env.uid,
                 }
             )
@@ -654,7 +660,9 @@ class BjApiSyncConfig(models.Model):
 
 def to_curl(method, url, headers, body):
     """Return a command line that sends the same, whatever a stranger may have sent."""
-    parts = ["curl", "-X", shlex.quote(method), shlex.quote(url)]
+    # With -X HEAD, curl would wait for a body that does not come.
+    verb = ["--head"] if method == "HEAD" else ["-X", shlex.quote(method)]
+    parts = ["curl", *verb, shlex.quote(url)]
     for name, value in headers.items():
         parts += ["-H", shlex.quote(f"{name}: {value}")]
     if body:

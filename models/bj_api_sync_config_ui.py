@@ -136,7 +136,8 @@ class BjApiSyncConfig(models.Model):
             methods = saved.http_method_ids.mapped("name")
             head = " ".join(["curl", *saved._get_curl_credentials()])
             if "GET" in methods:
-                config.curl_get = f"{head} {shlex.quote(saved.endpoint_url)}?limit=1"
+                url = shlex.quote(f"{saved.endpoint_url}?limit=1")
+                config.curl_get = f"{head} {url}"
             if "POST" in methods:
                 body = shlex.quote(payload.dumps(saved._get_example()).decode())
                 config.curl_post = (

@@ -546,6 +546,8 @@ class TestConfigurationButtons(OutboundCase):
         self.assertEqual(rule.trigger, "on_create_or_write")
         self.assertEqual(set(rule.trigger_field_ids.mapped("name")), set(LINES))
         self.assertEqual(cron.state, "bj_api_sync")
+        # Only tomorrow: opening its form must not send everything.
+        self.assertGreater(cron.nextcall, datetime.now() + timedelta(hours=23))
         self.assertEqual(action.binding_model_id, config.model_id)
         self.env.invalidate_all()
         self.assertEqual(

@@ -47,7 +47,8 @@ class TestConfigForm(ConfigMixin, TransactionCase):
         )
         config = form.save()
         self.assertTrue(config.endpoint_url.endswith("/bj_api_sync/v1/by-hand"))
-        self.assertIn(config.endpoint_url, config.curl_get)
+        # Quoted: zsh looks for files where a question mark stands bare.
+        self.assertIn(f"'{config.endpoint_url}?limit=1'", config.curl_get)
         self.assertFalse(config.curl_post)
 
     def test_models_without_records_of_their_own_are_not_offered(self):
@@ -250,6 +251,11 @@ class TestLogViews(TransactionCase):
         self.assertIn("-H 'authorization: ***'", log.curl)
         self.assertNotIn("host", log.curl.split("--data-raw")[0].split("-H", 1)[1])
         self.assertIn("""'{"a":{"b":1}}'""", log.curl)
+
+    def test_the_command_of_a_head_request_waits_for_no_body(self):
+        row = {"direction": "out", "method": "HEAD", "url": "http://shop.example/a"}
+        log = self.env["bj.api.log"].create(row)
+        self.assertIn("curl --head http://shop.example/a", log.curl)
 
     def test_what_a_stranger_sent_is_no_command_and_no_file_for_who_pastes_it(self):
         row = {
