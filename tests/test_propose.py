@@ -95,6 +95,16 @@ class TestPickIdentifier(PureCase):
                 found = propose.pick_identifier("x.a", CATEGORY, chosen, names)
                 self.assertEqual(found, expected)
 
+    def test_a_number_that_is_the_name_identifies_orders_and_the_like(self):
+        chosen = {"name": "order_number", "note": "note"}
+        fields = [Field(name, name, "char") for name in ("name", "note")]
+        fields.append(Field("client_order_ref", "Customer Reference", "char"))
+        self.assertEqual(propose.pick_identifier("sale.order", fields, chosen), "name")
+        chosen["client_order_ref"] = "reference"
+        self.assertEqual(
+            propose.pick_identifier("sale.order", fields, chosen), "client_order_ref"
+        )
+
     def test_a_name_alone_does_not_identify_where_no_names_are_given(self):
         self.assertIsNone(propose.pick_identifier("x.a", CATEGORY, {"name": "name"}))
         self.assertEqual(

@@ -173,6 +173,7 @@ def pick_identifier(model, fields, chosen, names=()):
     wanted = (
         identifier(model, fields),
         *IDENTIFIERS,
+        *(("name",) if model in NAMED_BY_NAME else ()),
         "id",
         *(by_key.get(key) for key in IDENTIFYING_KEYS),
         *names,
