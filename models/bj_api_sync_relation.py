@@ -276,8 +276,8 @@ class BjApiSyncRelation(models.AbstractModel):
                 )
             elif rule is None:
                 message = self.env._(
-                    "mapping model %s has no record identifier to find it by; allow "
-                    "Create Missing.",
+                    "mapping model %s has no record identifier to find it by: mark one "
+                    "of its lines as one, or allow Create Missing.",
                     node.plan.name,
                 )
             elif not has_identifier(node):

@@ -113,6 +113,7 @@ class TestOrder(PureCase):
             ("password", "Allowed: id, name, parent, price"),
             ("name,", "Unknown key in order"),
             ("name; drop table x", "Unknown key in order"),
+            ("-name", 'order takes "name desc", not "-name"'),
             ("name drop", "asc or desc"),
             ("name desc nulls first", "asc or desc"),
             ("name,name", "twice"),

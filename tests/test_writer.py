@@ -626,7 +626,9 @@ class TestMany2one(WriterCase):
         config = self.make_contacts({"company": nested("parent_id", mapping)})
         partner = self.save(config, {"ref": "A", "name": "Ann"})
         row = {"ref": "A", "company": {"name": "Parent"}}
-        self.assertRefused(config, row, "company", "allow Create Missing")
+        self.assertRefused(
+            config, row, "company", "mark one of its lines", "allow Create"
+        )
         self.assertRefused(
             config, {"ref": "A", "company": "x"}, "company", "expected an object"
         )

@@ -318,6 +318,11 @@ def _order_terms(text, orders, fields, for_cursor):
     terms = []
     for part in (text or "").split(",") if text is not None else ():
         words = part.split()
+        if words and words[0][0] in "+-" and words[0][1:] in orders:
+            key, way = words[0][1:], "desc" if words[0][0] == "-" else "asc"
+            raise _bad(
+                "order", f"order takes {_show(f'{key} {way}')}, not {_show(part)}."
+            )
         if not words or words[0] not in orders:
             raise _unknown("key in order", part.strip(), orders)
         direction = [word.lower() for word in words[1:]]
