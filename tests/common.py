@@ -1,12 +1,14 @@
 import http.client
 import json
 from contextlib import nullcontext
+from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
 from odoo.tests.common import HttpCase, new_test_user
 from odoo.tools import mute_logger
 
 from ..compat import HAS_19
+from ..models.bj_api_sync_counter import window
 
 ROUTE = "/bj_api_sync/v1"
 METHODS = ("GET", "POST", "PUT", "DELETE")
@@ -91,6 +93,16 @@ class ApiCase(ConfigMixin, HttpCase):
         partners = cls.env["res.partner"]
         cls.ann = partners.create({"name": "Ann", "ref": "T-ann", "city": "Lviv"})
         cls.bob = partners.create({"name": "Bob", "ref": "T-bob", "city": "Kyiv"})
+
+    def setUp(self):
+        super().setUp()
+        # No minute or hour ends between two calls of a test.
+        begun = datetime.now(timezone.utc).replace(tzinfo=None)
+        self.patch(
+            type(self.env["bj.api.sync.counter"]),
+            "_get_window",
+            lambda _model, seconds: window(begun, seconds),
+        )
 
     def _call(
         self,

@@ -319,6 +319,12 @@ class Receiver:
                 connection.shutdown(socket.SHUT_RDWR)
         return len(connections)
 
+    def wait_closed(self, timeout=60):
+        """Return once all connections are closed on this side."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._connections, timeout):
+                raise TimeoutError(f"{len(self._connections)} connections are open")
+
     def sleep(self, seconds):
         """Wait; return False at once when the receiver is being closed."""
         return not self._closing.wait(seconds) if seconds else True
@@ -352,9 +358,10 @@ class Receiver:
         except (OSError, ValueError) as error:  # gone, or does not speak HTTP
             _logger.debug("Connection %s ended: %s", number, error)
         finally:
+            connection.close()
             with self._changed:
                 self._connections.pop(number, None)
-            connection.close()
+                self._changed.notify_all()
 
     def _handle(self, connection, file, number):
         """Serve one request; return whether the connection is kept."""

@@ -280,9 +280,10 @@ class TestSend(OutboundCase):
         config = self._make_config()
         other = self._make_config(path="/other")
         first = self._enqueue(config, self._make_partner())
+        begun = datetime.utcnow()
         self._send()
         self.assertEqual(first.state, "pending")
-        wait = first.next_attempt_date - datetime.utcnow()
+        wait = first.next_attempt_date - begun
         self.assertGreater(wait, timedelta(seconds=110))
         self._enqueue(other, self._make_partner(ref="C2"))
         self.assertEqual(self._send(), 0, "another configuration of the same host")
@@ -426,12 +427,13 @@ class TestSend(OutboundCase):
 
     def test_a_claim_counts_the_attempt_and_leases_the_row(self):
         delivery = self._enqueue(self._make_config(), self._make_partner())
+        begun = datetime.utcnow()
         self.env["bj.api.sync.delivery"]._take(delivery.ids, [])
         self.env.invalidate_all()
         self.assertRecordValues(
             delivery, [{"state": "pending", "attempt_count": 1, "is_claimed": True}]
         )
-        lease = delivery.next_attempt_date - datetime.utcnow()
+        lease = delivery.next_attempt_date - begun
         self.assertGreater(lease, timedelta(seconds=30), "longer than the attempt")
         self.assertEqual(self._send(), 0)
         self._make_due(delivery)  # whoever claimed it is dead

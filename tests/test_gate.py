@@ -196,9 +196,9 @@ class TestAuthentication(ApiCase):
 
         def fastest(given):
             def once():
-                started = time.perf_counter()
+                started = time.thread_time()  # not what others take meanwhile
                 self.assertIsNone(gate._check_password(endpoint, given))
-                return time.perf_counter() - started
+                return time.thread_time() - started
 
             return min(once() for _number in range(9))
 

@@ -302,7 +302,7 @@ class TestTimeout(ScriptCase):
                     ),
                     source,
                 )
-                self.assertLess(time.monotonic() - begin, 3)
+                self.assertLess(time.monotonic() - begin, 30)
 
     def test_the_parameter_is_a_positive_number(self):
         for value, expected in [
