@@ -1,9 +1,12 @@
 import http.client
 import json
+import os
+import tempfile
 from contextlib import nullcontext
 from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
+import odoo
 from odoo.tests.common import HttpCase, new_test_user
 from odoo.tools import mute_logger
 
@@ -173,6 +176,15 @@ class ApiCase(ConfigMixin, HttpCase):
         connection.close()
         self.env.invalidate_all()
         return answer
+
+    def _use_own_sessions(self):
+        """Keep the sessions of this test in a folder that no other process uses."""
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.patch(odoo.http.root.session_store, "path", folder)
+
+    def _list_sessions(self):
+        store = odoo.http.root.session_store.path
+        return {name for _path, _dirs, names in os.walk(store) for name in names}
 
     def _logs(self, response=None, **vals):
         """Return the log rows of an answer, or those with the given values."""

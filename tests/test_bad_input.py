@@ -6,10 +6,8 @@ row, no traceback for the caller and no session file.
 
 import base64
 import json
-import os
 from urllib.parse import quote
 
-import odoo
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
@@ -42,11 +40,8 @@ class TestBadInput(ApiCase):
 
     def setUp(self):
         super().setUp()
+        self._use_own_sessions()
         self.sessions = self._list_sessions()
-
-    def _list_sessions(self):
-        store = odoo.http.root.session_store.path
-        return {name for _path, _dirs, names in os.walk(store) for name in names}
 
     def _snapshot(self):
         """Return what the rows of the business tables are, whoever changed them."""
