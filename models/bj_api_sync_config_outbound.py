@@ -606,7 +606,7 @@ class BjApiSyncConfig(models.Model):
                 "request_headers": request.headers,
                 "response_headers": found["headers"],
                 "response_code": found["status"],
-                "error_message": found["error"],
+                "error_message": found["error"] or ("" if found["ok"] else advice),
                 "duration": found["ms"] / 1000,
                 "user_id": self.env.uid,
                 "action": "test",
@@ -632,6 +632,8 @@ class BjApiSyncConfig(models.Model):
     def _get_advice(self, found):
         """Return what to do about the outcome of a test, ``""`` when it is fine."""
         status = found["status"]
+        if found["ok"]:
+            return ""
         if status in (401, 403):
             return self.env._(
                 "The other side refuses the credentials: check Authorization and Headers."
@@ -651,7 +653,13 @@ class BjApiSyncConfig(models.Model):
                 "fine for an address that only takes %s.",
                 self.http_method_ids.name,
             )
-        if status and status >= 500:
+        if status and status < 500:
+            return self.env._(
+                "The host answers, but refuses a request without data. That is fine for an "
+                "address that wants a %s with data: send a record.",
+                self.http_method_ids.name,
+            )
+        if status:
             return self.env._(
                 "The other side has a problem of its own: ask its operator."
             )

@@ -30,6 +30,7 @@ class BjApiSyncConfig(models.Model):
     is_plain_http = fields.Boolean(compute="_compute_warnings")
     has_short_token = fields.Boolean(compute="_compute_warnings")
     has_no_token = fields.Boolean(compute="_compute_warnings")
+    has_no_credential = fields.Boolean(compute="_compute_warnings")
     can_edit_scripts = fields.Boolean(compute="_compute_can_edit_scripts")
     is_get = fields.Boolean(compute="_compute_is_get")
     is_delete = fields.Boolean(compute="_compute_is_get")
@@ -92,7 +93,8 @@ class BjApiSyncConfig(models.Model):
         "auth_type",
         "user_id",
         "url",
-        "header_ids",
+        "bearer_token",
+        "header_ids.is_secret",
         "token_ids.active",
         "token_ids.expiry_date",
         "token_ids.is_short",
@@ -100,7 +102,8 @@ class BjApiSyncConfig(models.Model):
     def _compute_warnings(self):
         for config in self:
             served = config.request_type == "in" and bool(config.endpoint)
-            user_sudo = config.sudo().user_id
+            config_sudo = config.sudo()  # secrets are for managers only
+            user_sudo = config_sudo.user_id
             config.is_run_as_admin = served and user_sudo.has_group("base.group_system")
             config.is_public = (
                 served and config.auth_type == "none" and not config.header_ids
@@ -114,6 +117,12 @@ class BjApiSyncConfig(models.Model):
             needs_token = served and config.auth_type == "bearer"
             config.has_short_token = needs_token and any(tokens.mapped("is_short"))
             config.has_no_token = bool(needs_token and config._origin and not tokens)
+            config.has_no_credential = (
+                config.request_type == "out"
+                and config.auth_type == "bearer"
+                and not config_sudo.bearer_token
+                and not any(config_sudo.header_ids.mapped("is_secret"))
+            )
 
     def _compute_mapping_use_count(self):
         lines = self.env["bj.api.sync.config.line"]

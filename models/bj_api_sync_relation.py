@@ -102,7 +102,15 @@ class BjApiSyncRelation(models.AbstractModel):
             )
             if isinstance(item, dict):
                 children.append(child)
-            elif isinstance(item, list) or item is None or not plan.identifier:
+            elif not (plan.identifier or isinstance(item, list) or item is None):
+                message = self.env._(
+                    "expected an object, got %(got)s: no line of mapping model %(mapping)s "
+                    "is marked as the record identifier that it could be.",
+                    got=translate(self.env, convert.describe(item)),
+                    mapping=plan.name,
+                )
+                errors.add(child, None, message)
+            elif isinstance(item, list) or item is None:
                 expected = (
                     self.env._("a value or an object")
                     if plan.identifier

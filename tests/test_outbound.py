@@ -512,6 +512,7 @@ class TestConfigurationButtons(OutboundCase):
             (answer(204), True, ""),
             (answer(401), False, "Authorization"),
             (answer(404), False, "Request URL"),
+            (answer(400), False, "without data"),
             (answer(405), False, "POST"),
         ]:
             with self.subTest(hint=hint):
@@ -523,6 +524,9 @@ class TestConfigurationButtons(OutboundCase):
                 self.assertIn("connect", found["message"])
                 action = config.action_test_connection()
                 self.assertEqual(action["tag"], "display_notification")
+                self.env.flush_all()
+                row = self.env["bj.api.log"].search([("config_id", "=", config.id)])[0]
+                self.assertIn(hint, row.error_message or "")
         config.url = "http://127.0.0.1:9/orders/{ref}"
         self.assertEqual(config._test_connection()["error_kind"], "connect")
 

@@ -182,6 +182,23 @@ class TestWarnings(ConfigMixin, TransactionCase):
         config.bearer_token = "a" * 40
         self.assertFalse(config.has_short_token)
 
+    def test_an_empty_bearer_token_of_an_out_configuration_is_pointed_out(self):
+        config = self.make_config(
+            PARTNER_LINES,
+            request_type="out",
+            methods=["POST"],
+            url="https://shop.example.com/orders",
+            auth_type="bearer",
+        )
+        user = new_test_user(self.env, "bj_reader", "bj_api_sync.group_bj_api_user")
+        self.assertTrue(config.with_user(user).has_no_credential)
+        config.bearer_token = "issued-by-the-shop"
+        self.assertFalse(config.has_no_credential)
+        config.bearer_token = False
+        self.assertTrue(config.has_no_credential)
+        config.header_ids = [(0, 0, {"name": "X-Key", "value": "k", "is_secret": True})]
+        self.assertFalse(config.has_no_credential)
+
 
 class TestConfigHealth(ConfigMixin, TransactionCase):
     def test_errors_and_last_success_come_from_the_log(self):

@@ -538,6 +538,15 @@ class TestMany2one(WriterCase):
                 error = self.assertRefused(config, {**row, "country": value}, key, text)
                 self.assertTrue(error["line_id"])
 
+    def test_a_value_for_a_mapping_without_identifier_is_told_why(self):
+        tag = self.make_config({"label": "name"}, "res.partner.category")
+        tag.line_ids.is_record_identifier = False
+        config = self.make_contacts({"tags": nested("category_id", tag)})
+        row = {"ref": "A", "name": "A", "tags": ["New"]}
+        self.assertRefused(
+            config, row, "tags[0]", f"no line of mapping model {tag.name}"
+        )
+
     def test_an_identifier_that_two_records_have_is_refused(self):
         twins = self.env["res.partner.category"].create([{"name": "T"}, {"name": "T"}])
         config = self.make_config(

@@ -23,6 +23,7 @@ _BY_TYPE = {
     "json": {},
     "properties": [],
 }
+ANY_TEXT = "Text"
 # The first word that the name of the field, or else the external key, contains.
 _BY_WORD = (
     ("email", "ann@example.com"),
@@ -70,7 +71,9 @@ def value(rule):
         return rule.selection[0] if rule.selection else "text"
     if rule.field_type not in ("char", "text", ""):
         return _BY_TYPE.get(rule.field_type)
-    text = "A-1001" if rule.is_identifier else _text(rule)
+    text = _text(rule)
+    if rule.is_identifier and text == ANY_TEXT:
+        text = "A-1001"
     return text[: rule.size] if rule.size else text
 
 
@@ -79,7 +82,7 @@ def _text(rule):
         for word, text in _BY_WORD:
             if word in name:
                 return text
-    return "Text"
+    return ANY_TEXT
 
 
 def _read(plan, plans, list_lines, depth):
