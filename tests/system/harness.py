@@ -45,7 +45,7 @@ LOGS = "system-" + PREFIX.rpartition("_")[2]  # and of the logs
 _numbers = itertools.count(1)
 
 
-def wait_until(condition, timeout=30.0, interval=0.05):
+def wait_until(condition, timeout=90.0, interval=0.05):
     """Return the first true value of ``condition()``; raise AssertionError after that.
 
     :param float timeout: in seconds
@@ -103,7 +103,7 @@ class Server:
         with self.log_path.open("a") as log:
             self.process = dev.Process(command, log, env=self.env)
 
-    def wait_ready(self, timeout=90.0):
+    def wait_ready(self, timeout=240.0):
         """Wait for the first answer, and until that process has loaded the database."""
         dev.wait_until_served(self.url, self.process, self.log_path, timeout)
         self._client = dev.Client(self.url, self.database)
@@ -155,7 +155,7 @@ class Server:
         """Return the database id of an XML id."""
         return self._client.find(xml_id)
 
-    def http(self, method, path, body=None, headers=(), token=None, timeout=60):
+    def http(self, method, path, body=None, headers=(), token=None, timeout=120):
         """Send a request, with a JSON ``body``; return status, headers and text."""
         headers = dict(headers)
         if token:

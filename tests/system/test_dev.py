@@ -21,7 +21,7 @@ def run_dev(*arguments, **env):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=400,
     )
     return done.returncode, done.stdout
 

@@ -52,7 +52,7 @@ class Fault:
             "length": length,
         }
 
-    def wait(self, attempts, timeout=40):
+    def wait(self, attempts, timeout=90):
         """Return the row once so many attempts are over and logged."""
         wait_until(lambda: self.row["logs"] >= attempts, timeout)
         return self.row
@@ -152,7 +152,7 @@ class TestReceiverFaults(unittest.TestCase):
             "SELECT duration FROM bj_api_log WHERE config_id = %s ORDER BY id LIMIT 1",
             [self.faults["trickle"].config_id],
         )
-        self.assertLess(duration, sum(SHORT.values()) + 10 + 2)
+        self.assertLess(duration, 60, "of 3600")
         self.assertRecovers("trickle", 2)
 
     def test_a_reset_after_the_request_was_read_is_tried_again(self):
@@ -203,7 +203,7 @@ class TestReceiverFaults(unittest.TestCase):
 
     def test_nothing_is_stuck_and_no_secret_is_in_a_log(self):
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: not self.claimed(), timeout=40)
+            wait_until(lambda: not self.claimed(), timeout=90)
         self.assertEqual(self.claimed(), [])
         self.assertNotIn("token-of-the-faults", self.server.log)
         rows = self.server.query(

@@ -3,6 +3,7 @@
 Numbers are of one run: nothing here compares with a time measured elsewhere.
 """
 
+import threading
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,10 @@ from harness import Receiver, Server, receiver, wait_until
 
 SHORT = {"connect_timeout": 1, "read_timeout": 2}
 # Until a delivery of SHORT whose sender is dead comes due again, and a cron looks.
-LEASE = 120
+LEASE = 240
 LINES = {"ref": "ref", "name": "name"}
+WAITING = """SELECT pid FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'"""
 SENT = "SELECT count(*) FROM bj_api_sync_delivery WHERE config_id = %s AND state = %s"
 
 
@@ -75,6 +78,16 @@ def enqueue_in_shell(server, config_id, count, then="env.cr.commit()"):
     )
 
 
+def answer_once_open(gate, status=200):
+    """Return a behaviour that answers as soon as the event is set."""
+
+    def act(exchange):
+        gate.wait(60)
+        return receiver.answer(status)(exchange)
+
+    return act
+
+
 def keys(requests):
     return [request.headers["idempotency-key"] for request in requests]
 
@@ -105,7 +118,7 @@ class OutboundSystemCase(unittest.TestCase):
     def count(self, config_id, state):
         return self.server.query(SENT, [config_id, state])[0][0]
 
-    def wait_delivered(self, config_id, count, timeout=30):
+    def wait_delivered(self, config_id, count, timeout=90):
         wait_until(lambda: self.count(config_id, "delivered") >= count, timeout)
 
 
@@ -116,7 +129,9 @@ class TestTriggers(OutboundSystemCase):
         config_id = self.make()
         make_rule(self.server, config_id)
         make_partner(self.server, "T-1", email="a@example.com")
-        (request,) = self.receiver.wait(1, timeout=15)
+        (request,) = self.receiver.wait(
+            1, timeout=45
+        )  # a cron looks each minute anyway
         self.assertEqual(request.json(), {"ref": "T-1", "name": "Name of T-1"})
         self.wait_delivered(config_id, 1)
         time.sleep(1)
@@ -189,21 +204,17 @@ class TestTriggers(OutboundSystemCase):
                 times.append(time.perf_counter() - start)
             return sorted(times)[len(times) // 2]
 
-        measure("X")  # warms up
-        without = measure("Y")
         config_id = self.make()
         make_rule(self.server, config_id)
-        self.receiver.on("/orders", receiver.answer(delay=5))
+        self.receiver.on("/orders", receiver.answer(delay=10))
         make_partner(self.server, "T-warm")
-        with_trigger = measure("T")
-        self.assertLess(with_trigger / without, 10, "far from the 5 s of the receiver")
-        self.assertLess(with_trigger, 2)
+        self.assertLess(measure("T"), 5, "not the 10 s of the receiver")
 
     def test_a_retry_comes_within_the_pass(self):
         self.receiver.on("/orders", receiver.answer(500), receiver.answer(200))
         config_id = self.make()
         enqueue_in_shell(self.server, config_id, 1)
-        self.wait_delivered(config_id, 1, timeout=40)
+        self.wait_delivered(config_id, 1, timeout=55)
         first, second = self.receiver.requests
         self.assertEqual(len(set(keys([first, second]))), 1)
         self.assertGreater(second.time - first.time, 3)
@@ -288,7 +299,7 @@ class TestKill(OutboundSystemCase):
         config_id = self.make(method="PUT", **SHORT)
         make_rule(self.server, config_id)
         partner_id = make_partner(self.server, "T-kill")
-        self.receiver.wait(1, timeout=20)
+        self.receiver.wait(1, timeout=75)
         self.restart()
         # What follows for the same record waits for the one that is on its way.
         second = make_config(self.server, self.receiver.url("/later"), "PUT")
@@ -303,9 +314,10 @@ class TestKill(OutboundSystemCase):
 
     def test_after_the_answer(self):
         config_id = self.make(**SHORT | {"read_timeout": 10})
-        self.receiver.on("/orders", receiver.answer(delay=5), receiver.answer())
+        gate = threading.Event()
+        self.receiver.on("/orders", answer_once_open(gate), receiver.answer())
         enqueue_in_shell(self.server, config_id, 1)
-        self.receiver.wait(1, timeout=30)
+        self.receiver.wait(1, timeout=75)
         with closing(self.server.connect()) as blocker, blocker.cursor() as cursor:
             # The settlement has to wait for us, so nothing of the answer is kept.
             blocker.autocommit = False
@@ -313,7 +325,8 @@ class TestKill(OutboundSystemCase):
                 "SELECT FROM bj_api_sync_delivery WHERE config_id = %s FOR UPDATE",
                 [config_id],
             )
-            time.sleep(6)  # answered meanwhile
+            gate.set()
+            wait_until(lambda: self.server.query(WAITING), timeout=60)
             self.server.kill()
         self.assertEqual(self.count(config_id, "pending"), 1)
         self.server.start()
@@ -331,12 +344,12 @@ class TestKill(OutboundSystemCase):
 class TestLostConnections(OutboundSystemCase):
     """PostgreSQL ends the sender's connection: nothing is lost, or sent twice."""
 
-    WAITING = "datname = current_database() AND wait_event_type = 'Lock'"
-    ALL = "datname = current_database() AND pid <> pg_backend_pid()"
+    ALL = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
 
-    def terminate(self, condition):
+    def terminate(self, pids):
         return self.server.query(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}"
+            f"SELECT pg_terminate_backend(pid) FROM ({pids}) AS found"
+            " WHERE pid <> pg_backend_pid()"
         )
 
     def assertSentOnce(self, config_id):
@@ -357,19 +370,22 @@ class TestLostConnections(OutboundSystemCase):
             )
             cursor.execute("LOCK TABLE bj_api_sync_delivery IN SHARE MODE")
             if not self.receiver.requests:  # else it was too late to get in between
-                wait_until(lambda: self.terminate(self.WAITING), timeout=75)
+                wait_until(lambda: self.terminate(WAITING), timeout=120)
         self.assertSentOnce(config_id)
 
     def test_while_it_sends(self):
-        self.receiver.on("/orders", receiver.answer(delay=3), receiver.answer())
-        config_id = self.make(**SHORT | {"read_timeout": 10})
+        gate = threading.Event()
+        self.receiver.on("/orders", answer_once_open(gate), receiver.answer())
+        config_id = self.make(**SHORT | {"read_timeout": 15})
         enqueue_in_shell(self.server, config_id, 1)
         self.receiver.wait(1, timeout=75)
         self.assertTrue(self.terminate(self.ALL))
+        gate.set()
         self.assertSentOnce(config_id)
 
     def test_while_it_settles(self):
-        self.receiver.on("/orders", receiver.answer(delay=8), receiver.answer())
+        gate = threading.Event()
+        self.receiver.on("/orders", answer_once_open(gate), receiver.answer())
         config_id = self.make(**SHORT | {"read_timeout": 15})
         enqueue_in_shell(self.server, config_id, 1)
         self.receiver.wait(1, timeout=75)
@@ -379,16 +395,19 @@ class TestLostConnections(OutboundSystemCase):
                 "SELECT FROM bj_api_sync_delivery WHERE config_id = %s FOR UPDATE",
                 [config_id],
             )
-            wait_until(lambda: self.terminate(self.WAITING), timeout=15)
+            gate.set()
+            wait_until(lambda: self.terminate(WAITING), timeout=60)
         self.assertSentOnce(config_id)
 
     def test_a_configuration_deleted_meanwhile_harms_no_other(self):
         other_receiver = self.enterContext(Receiver())
-        self.receiver.on("/orders", receiver.answer(410, delay=3))
-        config_id = self.make(**SHORT | {"read_timeout": 10})
+        gate = threading.Event()
+        self.receiver.on("/orders", answer_once_open(gate, 410))
+        config_id = self.make(**SHORT | {"read_timeout": 15})
         enqueue_in_shell(self.server, config_id, 1)
         self.receiver.wait(1, timeout=75)
         self.server.rpc("bj.api.sync.config", "unlink", [config_id])
+        gate.set()
         self.config_ids.remove(config_id)
         other = make_config(self.server, other_receiver.url("/orders"))
         self.config_ids.append(other)
@@ -496,6 +515,6 @@ class TestNeutralizedCopy(OutboundSystemCase):
         self.server.start()
         self.server.wait_ready()
         enqueue_in_shell(self.server, config_id, 2)
-        time.sleep(5)
-        self.assertEqual(self.count(config_id, "cancelled"), 4)
+        wait_until(lambda: self.count(config_id, "cancelled") == 4, timeout=90)
+        time.sleep(2)
         self.assertFalse(self.receiver.requests)
