@@ -300,9 +300,15 @@ tours.add("bj_api_sync_json_tour", {
             })}`,
         },
         {
+            // The lines are there as soon as the sample is left, but what is clicked then
+            // is lost with this dialog when the one that the button opens replaces it.
             trigger: ".modal-footer button[name=action_propose]",
-            run: "click",
+            run: ({ anchor }) => {
+                anchor.closest(".modal").classList.add("bj_replaced");
+                anchor.click();
+            },
         },
+        { trigger: "body:not(:has(.modal.bj_replaced))" },
         { trigger: ".modal tr.o_data_row td[name=parent_key]:contains(children/)" },
         {
             content: "What has no identifier is pointed out",
