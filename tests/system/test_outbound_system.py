@@ -257,7 +257,7 @@ class TestTwoServers(OutboundSystemCase):
         count = 2000
         with Server(self.server.database):
             enqueue_in_shell(self.server, config_id, count)
-            self.wait_delivered(config_id, count, timeout=120)
+            self.wait_delivered(config_id, count, timeout=400)
         received = self.receiver.requests
         self.assertEqual(len(received), count)
         self.assertEqual(len(set(keys(received))), count)
