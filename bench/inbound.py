@@ -25,8 +25,9 @@ OPERATIONS = {
     "delete": "a contact",
     "bulk": "1,000 contacts of 7 values in one request",
     "nested": "1,000 contacts with a country by code and two tags by name",
+    "bulk_update": "3 values of 1,000 contacts in one request, other ones for each",
 }
-BULK = ("bulk", "nested")
+BULK = ("bulk", "nested", "bulk_update")
 MAX_TOGETHER = {"delete": 100, "create": 120, "update": 150}
 HEAVY = (*BULK, "list1000")
 
@@ -245,6 +246,11 @@ class Bench:
             return [make(next(self.partner), self._change()) for _n in range(count)]
         if operation == "delete":
             return [make(partner) for partner in self._spare_partners(count)]
+        if operation == "bulk_update":
+            return [
+                make([(next(self.partner), self._change()) for _r in range(1000)])
+                for _n in range(count)
+            ]
         if operation == "bulk":
             return [make([self._row() for _r in range(1000)]) for _n in range(count)]
         return [make([self._nested_row() for _r in range(1000)]) for _n in range(count)]

@@ -27,6 +27,7 @@ class Peer:
     name = ""
     headers = {}
     list_total = None
+    bulk_update = None
 
     def __init__(self, facts):
         self.facts = facts
@@ -73,6 +74,10 @@ class Raw(Peer):
     def nested(self, rows):
         return self._json("POST", "/bj_bench/nested", rows)
 
+    def bulk_update(self, changes):
+        changes = [(partner_id, row) for (partner_id, _ref), row in changes]
+        return self._json("PUT", self.root, changes)
+
 
 class RawUser(Raw):
     """The same as a plain user: with access rights and rules."""
@@ -118,6 +123,10 @@ class Ours(Peer):
 
     def nested(self, rows):
         return self._json("POST", self.nested_root, [rename(row) for row in rows])
+
+    def bulk_update(self, changes):
+        rows = [rename({"ref": ref, **row}) for (_id, ref), row in changes]
+        return self._json("PUT", self.root, rows)
 
 
 class OursNoLog(Ours):

@@ -23,7 +23,7 @@ from odoo.tools import SQL
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 STATEMENT_LENGTH = 150
-BULK = ("bulk", "nested")
+BULK = ("bulk", "nested", "bulk_update")
 env = globals()["env"]
 numbers = itertools.count(int(time.time() * 1000))
 partners = env["res.partner"].search([("ref", "like", "K%")], order="id")
@@ -121,6 +121,19 @@ def make_nested(peer):
         tags = [f"Tag {(number + step) % 20}" for step in (0, 7)]
         rows.append(peer.named({**row(), "country": "UA", "tags": tags}))
     return partial(peer.send, "POST", peer.nested_root, rows)
+
+
+def make_bulk_update(peer):
+    changes = []
+    for _number in range(1000):
+        number = next(numbers)
+        values = {"street": f"{number} New Street", "city": f"New Town {number}"}
+        changes.append((*next(known), values))
+    if peer.keys:
+        rows = [peer.named({"ref": ref, **values}) for _id, ref, values in changes]
+    else:
+        rows = [(partner_id, values) for partner_id, _ref, values in changes]
+    return partial(peer.send, "PUT", peer.root, rows)
 
 
 def row():

@@ -19,7 +19,16 @@ from peers import PEERS
 from server import Database, Server, Settings, durable_commits, install_oca
 
 # What bench/profiled.py can do.
-PROFILED = ("list", "get", "create", "update", "delete", "bulk", "nested")
+PROFILED = (
+    "list",
+    "get",
+    "create",
+    "update",
+    "delete",
+    "bulk",
+    "nested",
+    "bulk_update",
+)
 
 
 def parse_arguments():

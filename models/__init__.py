@@ -16,6 +16,7 @@ from . import (
     bj_api_sync_relation,
     bj_api_sync_converter,
     bj_api_sync_diff,
+    bj_api_sync_preload,
     bj_api_sync_writer,
     bj_api_sync_gate,
     bj_api_sync_inbound,

@@ -3,7 +3,7 @@ import hashlib
 from dataclasses import dataclass
 from graphlib import CycleError
 
-from odoo import SUPERUSER_ID, api, models
+from odoo import api, models
 from odoo.exceptions import AccessError, MissingError, RedirectWarning, UserError
 from psycopg2 import DataError, IntegrityError
 from psycopg2.errorcodes import NOT_NULL_VIOLATION
@@ -356,7 +356,7 @@ class BjApiSyncWriter(models.AbstractModel):
         self._claim_identifiers(nodes)
         diff = self.env["bj.api.sync.diff"]
         model = self.env[nodes[0].plan.model]
-        self._read_for_chatter(model)
+        self.env["bj.api.sync.preload"]._read_for_chatter(model)
         records = model.create([diff._get_vals(node) for node in nodes])
         for node, record in zip(nodes, records, strict=True):
             node.record = record
@@ -372,49 +372,17 @@ class BjApiSyncWriter(models.AbstractModel):
             if vals:
                 same = groups.setdefault(repr(sorted(vals.items())), (vals, []))
                 same[1].append(node.record.id)
-        for vals, ids in groups.values():
-            records = self.env[nodes[0].plan.model].browse(ids)
-            self._read_for_chatter(records)
-            records.write(vals)
-
-    @api.model
-    def _read_for_chatter(self, model):
-        """Read at once what Odoo reads one by one to write what happened in the chatter.
-
-        That is who the author and OdooBot are, and where the company gets its answers.
-        """
-        cache, company = self.env.cache, self.env.company
-        if "message_ids" not in model._fields or cache.contains(
-            company, company._fields["alias_domain_id"]
-        ):
+        if not groups:
             return
-        self.env.cr.execute(
-            """SELECT person.id, partner.id, partner.name, partner.email,
-                      company.partner_id, company.alias_domain_id
-               FROM res_users AS person
-               JOIN res_partner AS partner ON partner.id = person.partner_id,
-                    res_company AS company
-               WHERE person.id IN (%s, %s) AND company.id = %s""",
-            [self.env.uid, SUPERUSER_ID, company.id],
+        records = self.env[nodes[0].plan.model].browse(
+            record_id for _vals, ids in groups.values() for record_id in ids
         )
-        for (
-            user_id,
-            partner_id,
-            name,
-            email,
-            address_id,
-            domain,
-        ) in self.env.cr.fetchall():
-            user = self.env["res.users"].browse(user_id)
-            partner = self.env["res.partner"].browse(partner_id)
-            for record, field, value in (
-                (user, "partner_id", partner_id),
-                (partner, "name", name),
-                (partner, "email", email),
-                (company, "partner_id", address_id),
-                (company, "alias_domain_id", domain),
-            ):
-                cache.insert_missing(record, record._fields[field], [value])
+        preload = self.env["bj.api.sync.preload"]
+        preload._read_for_chatter(records)
+        preload._note_empty_lists(records)
+        for vals, ids in groups.values():
+            # What Odoo reads to write one of them it reads for all.
+            records.browse(ids).with_prefetch(records._ids).write(vals)
 
     @api.model
     def _claim_identifiers(self, nodes):

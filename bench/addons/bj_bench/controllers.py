@@ -116,6 +116,20 @@ class BenchController(http.Controller):
         return request.make_json_response(True)
 
     @http.route(
+        "/bj_bench/partners",
+        type="http",
+        auth="none",
+        methods=["PUT"],
+        csrf=False,
+        save_session=False,
+    )
+    def write_many(self):
+        partners = self._partners()
+        for partner_id, values in request.get_json_data():
+            partners.browse(partner_id).write(values)
+        return request.make_json_response(True)
+
+    @http.route(
         "/bj_bench/partners/<int:partner_id>",
         type="http",
         auth="none",
