@@ -3,7 +3,7 @@ from urllib.parse import quote
 from odoo import api, models
 
 from ..exceptions import BadRequest, Conflict, NotFound
-from ..tools import convert, mapping, payload
+from ..tools import collector, convert, mapping, payload
 from ..tools.message import ApiResponse
 from .bj_api_sync_config import ROUTE
 from .bj_api_sync_phrase import translate
@@ -155,7 +155,8 @@ class BjApiSyncInbound(models.AbstractModel):
 
     @api.model
     def _read_many(self, plan, records, call):
-        values = self.env["bj.api.sync.reader"]._read_payloads(plan, records, call)
+        with collector.paused():
+            values = self.env["bj.api.sync.reader"]._read_payloads(plan, records, call)
         if not any(rule.key_path == ("id",) for rule in plan.readable):
             for record_id, value in zip(records._ids, values, strict=True):
                 value["id"] = record_id

@@ -18,7 +18,7 @@ from ..exceptions import (
     NotFound,
     PayloadError,
 )
-from ..tools import convert, mapping
+from ..tools import collector, convert, mapping
 from ..tools.message import Call, Plan, RowResult
 from ..tools.node import Errors, Node, by_plan, layers
 from .bj_api_sync_relation import EMPTY, has_identifier
@@ -101,8 +101,9 @@ class BjApiSyncWriter(models.AbstractModel):
         if not (len(rows) > 1 or bulk or partial):
             return [self._write_row(job, targets[0] if targets else None)]
         results = self._refuse_misshapen(job)
-        for wave in self._split_waves(job, results):
-            self._write_wave(job, wave, results)
+        with collector.paused():
+            for wave in self._split_waves(job, results):
+                self._write_wave(job, wave, results)
         results = [results[index] for index in range(len(rows))]
         failed = [result for result in results if result.status == "error"]
         if failed and not partial:

@@ -1,3 +1,4 @@
+import gc
 import itertools
 from datetime import date, datetime
 from unittest.mock import patch
@@ -467,6 +468,22 @@ class TestPreload(WriterCase):
             counts[size] = self.count_lookups(config, rows)
             self.assertEqual(child.street, "0 Street")  # Odoo hands addresses down
         self.assertEqual(counts[5], counts[25])
+
+    @mute_logger("odoo.sql_db")
+    def test_many_rows_are_saved_without_collections_and_one_row_with_them(self):
+        config = self.make_contacts({})
+        cls, states = self.registry["res.partner"], []
+
+        def spy(records, vals_list, create=cls.create):
+            states.append(gc.isenabled())
+            return create(records, vals_list)
+
+        with patch.object(cls, "create", spy):
+            self.write_rows(config, [{"ref": ref, "name": ref} for ref in "AB"])
+            self.write_rows(config, {"ref": "C", "name": "C"})
+            self.refuse(config, [{"ref": ref, "name": None} for ref in "DE"])
+        self.assertEqual(states[:2], [False, True])
+        self.assertTrue(gc.isenabled())
 
     def count_lookups(self, config, rows):
         """Write ``rows`` and return how many statements read contacts or users."""
