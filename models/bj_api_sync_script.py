@@ -194,7 +194,7 @@ class BjApiSyncScript(models.AbstractModel):
     def _eval_domain_text(self, text, user=None, company_id=None):
         """As :meth:`_eval_domain`, for the text of a domain."""
         text = (text or "").strip()
-        if not text:
+        if text in ("", "[]"):
             return []
         literal = _literal_domain(text)
         if literal is not None:
