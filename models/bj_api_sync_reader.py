@@ -131,8 +131,9 @@ class BjApiSyncReader(models.AbstractModel):
             if deeper:
                 links = columns[name]
                 comodel = records._fields[name].comodel_name
-                related = self._get_related(comodel, links.values())
-                inner = self._fetch(related, deeper)
+                wanted = sorted({path[0] for path in deeper})
+                related = self._get_related(comodel, links.values(), wanted)
+                inner = self._fetch(related, deeper, is_fetched=True)
                 for path in deeper:
                     is_flat = self._leads_to_lists(related, path)
                     found[(name, *path)] = {
@@ -167,10 +168,11 @@ class BjApiSyncReader(models.AbstractModel):
         return {row["id"]: row[name] for row in rows}
 
     @api.model
-    def _get_related(self, model, links):
+    def _get_related(self, model, links, names):
         """Return the records that ids and lists of ids lead to, if the user sees them.
 
-        :raise AccessError: the user may not read the model at all
+        :param names: fields to fetch of them
+        :raise AccessError: the user may not read the model, or one of the fields
         """
         ids = {}  # keeps order, which a set would not
         for link in links:
@@ -178,20 +180,34 @@ class BjApiSyncReader(models.AbstractModel):
                 if record_id:
                     ids[record_id] = True
         related = self.env[model].browse(ids)
-        visible = related._filtered_access("read")
-        if not visible:  # hidden by the rules, or is the whole model?
-            related.browse().check_access("read")
-        return visible
+        if self._is_cached(related, names):  # as after a write
+            visible = related._filtered_access("read")
+            if not visible:  # hidden by the rules, or is the whole model?
+                related.browse().check_access("read")
+            visible.fetch(names)  # which checks the groups of the fields
+            return visible
+        # The rules in SQL: to apply them itself, Odoo reads every field of the records.
+        found = related.with_context(active_test=False).search_fetch(
+            [("id", "in", related.ids)], names, order="id"
+        )
+        visible = set(found._ids)
+        return related.browse(id_ for id_ in ids if id_ in visible)
+
+    @api.model
+    def _is_cached(self, records, names):
+        missing = self.env.cache.get_missing_ids
+        return not any(any(missing(records, records._fields[name])) for name in names)
 
     @api.model
     def _nest(self, rule, column, call):
         """Return the column of ids as nested payloads of the mapping model."""
         plan = self.env["bj.api.sync.config"]._get_plan(rule.mapping_config_id)
-        related = self._get_related(plan.model, column)
         if rule.nested_format == "identifier":
-            values = self._read_identifiers(plan, related, call)
+            read, names = self._read_identifiers, self._get_identifier_names(plan, call)
         else:
-            values = self._read_payloads(plan, related, call)
+            read, names = self._read_payloads, self._get_field_names(plan, call)
+        related = self._get_related(plan.model, column, names)
+        values = read(plan, related, call, is_fetched=True)
         by_id = dict(zip(related._ids, values, strict=True))
         return [follow(value, by_id) for value in column]
 

@@ -220,16 +220,26 @@ class TestPaths(MappingCase):
                 "code": nested("parent_id", mapping, nested_format="identifier"),
             }
         )
-        self.assertEqual(
-            self.read_payloads(config, self.children[0]),
-            [{"parent": None, "name": None, "country": None, "code": None}],
-        )
+        for is_cached in (False, True):
+            self.empty_cache(fill_with=self.parent if is_cached else ())
+            self.assertEqual(
+                self.read_payloads(config, self.children[0]),
+                [{"parent": None, "name": None, "country": None, "code": None}],
+            )
         config = self.make_config({"children": nested("child_ids", mapping)})
         friend = self.env["res.partner"].create({"name": "Friend"})
         (self.children[0] | hidden).parent_id = friend
-        self.assertEqual(
-            self.read_payloads(config, friend), [{"children": [{"ref": "C0"}]}]
-        )
+        for is_cached in (False, True):
+            self.empty_cache(fill_with=self.children if is_cached else ())
+            self.assertEqual(
+                self.read_payloads(config, friend), [{"children": [{"ref": "C0"}]}]
+            )
+
+    def empty_cache(self, fill_with=()):
+        self.env.flush_all()
+        self.env.invalidate_all()
+        for record in fill_with:
+            record.fetch(["name", "ref", "country_id"])
 
     def test_archived_records_are_named_but_not_listed(self):
         self.children[0].active = False
@@ -263,6 +273,12 @@ class TestPaths(MappingCase):
         self.runner = self.env(user=user)
         with self.assertRaises(AccessError):
             self.read_payloads(config, partner)
+        child = self.env["res.partner"].create({"name": "y", "parent_id": partner.id})
+        config = self.make_config({"signup": "parent_id.signup_type"})
+        for fetched in (["name"], ["name", "signup_type"]):
+            with self.assertRaises(AccessError):  # which empties the cache first
+                partner.fetch(fetched)
+                self.read_payloads(config, child)
 
     def test_the_language_of_the_call_is_read(self):
         self.env["res.lang"]._activate_lang("fr_FR")
@@ -378,6 +394,22 @@ class TestQueries(MappingCase):
             self.assertEqual(payloads[-1]["children"][0]["ref"], f"c{size - 1}")
         self.assertEqual(counts[10], counts[100])
         self.assertLess(counts[100], 16)
+
+    def test_no_more_is_read_of_related_records_than_what_is_mapped(self):
+        config = self.make_config({"name": "name", "parent": "parent_id.name"})
+        parent = self.env["res.partner"].create({"name": "Parent"})
+        child = self.env["res.partner"].create({"name": "A", "parent_id": parent.id})
+        self.runner = self.env(user=self.user)  # whose contacts a rule restricts
+        self.read_payloads(config, child)  # fills other caches
+        child.invalidate_recordset()
+        parent.invalidate_recordset()
+        start = 'SELECT "res_partner"."id", "res_partner"."name"'
+        with self.assertQueriesContain(
+            [f'{start}, "res_partner"."parent_id" FROM', f"{start} FROM"]
+        ):
+            self.assertEqual(
+                self.read_payloads(config, child), [{"name": "A", "parent": "Parent"}]
+            )
 
     def test_a_list_may_be_empty(self):
         config = self.make_config(
