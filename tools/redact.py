@@ -97,9 +97,12 @@ class Redactor:
     def text(self, text):
         """Return any text (a message, a traceback, a form) with secrets masked."""
         lowered = text.lower()
+        return self._mask(text, lowered, self._mentions(lowered))
+
+    def _mask(self, text, lowered, is_suspect):
+        """As :meth:`text`, for a caller that knows whether it has a secret word."""
         if "bearer" in lowered or "basic" in lowered:
             text = _CREDENTIAL.sub(rf"\1{MASK}", text)
-        is_suspect = self._mentions(lowered)
         if is_suspect or "://" in lowered or "%" in lowered:
             text = self.query(text)
         if is_suspect:
@@ -108,16 +111,15 @@ class Redactor:
 
     def _whole_body(self, text):
         lowered = text.lower()
+        is_suspect = self._mentions(lowered)
         # A key may be spelt with escapes: then only the parser knows it.
-        if text.lstrip()[:1] in ("{", "[") and (
-            self._mentions(lowered) or "\\u00" in lowered
-        ):
+        if text.lstrip()[:1] in ("{", "[") and (is_suspect or "\\u00" in lowered):
             try:
                 masked = json.dumps(self._value(json.loads(text)), ensure_ascii=False)
                 return masked.encode("utf-8", "replace").decode()
             except (ValueError, RecursionError):
                 pass  # broken or too deep: masked as text
-        return self.text(text)
+        return self._mask(text, lowered, is_suspect)
 
     def _mask_values(self, text):
         pieces, position = [], 0
