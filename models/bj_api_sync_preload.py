@@ -36,24 +36,20 @@ class BjApiSyncPreload(models.AbstractModel):
                WHERE person.id IN (%s, %s) AND company.id = %s""",
             [self.env.uid, SUPERUSER_ID, company.id],
         )
-        for (
-            user_id,
-            partner_id,
-            name,
-            email,
-            address_id,
-            domain,
-        ) in self.env.cr.fetchall():
-            user = self.env["res.users"].browse(user_id)
+        for row in self.env.cr.fetchall():
+            user_id, partner_id, name, email, address_id, domain_id = row
             partner = self.env["res.partner"].browse(partner_id)
-            for record, field, value in (
-                (user, "partner_id", partner_id),
-                (partner, "name", name),
-                (partner, "email", email),
-                (company, "partner_id", address_id),
-                (company, "alias_domain_id", domain),
-            ):
-                cache.insert_missing(record, record._fields[field], [value])
+            self._keep(self.env["res.users"].browse(user_id), partner_id=partner_id)
+            self._keep(partner, name=name, email=email)
+            self._keep(company, partner_id=address_id, alias_domain_id=domain_id)
+
+    @api.model
+    def _keep(self, record, **columns):
+        """Put the values of columns into the cache, but for what is there already."""
+        for name, value in columns.items():
+            field = record._fields[name]
+            if not field.translate:  # whose column has every language
+                self.env.cache.insert_missing(record, field, [value])
 
     @api.model
     def _note_empty_lists(self, records):

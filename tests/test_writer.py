@@ -405,6 +405,16 @@ class TestPreload(WriterCase):
             found.append(company.alias_domain_id)
         self.assertEqual(found, expected)
 
+    def test_a_name_that_a_module_makes_translated_is_left_to_odoo(self):
+        field = self.partners._fields["name"]
+        self.env.flush_all()
+        self.env.invalidate_all()
+        with patch.object(field, "translate", True):
+            self.env["bj.api.sync.preload"]._read_for_chatter(self.partners)
+            partner = self.env.user.partner_id
+            self.assertFalse(self.env.cache.contains(partner, field))
+        self.env.invalidate_all(flush=False)
+
     def test_what_the_chatter_needs_is_not_read_for_a_model_without_one(self):
         self.env.flush_all()
         self.env.invalidate_all()
