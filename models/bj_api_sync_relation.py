@@ -192,9 +192,11 @@ class BjApiSyncRelation(models.AbstractModel):
         name = plan.identifier.field_path
         model = self.env[plan.model].with_context(active_test=False)
         records = model.search_fetch([(name, "in", values)], [name])
+        # From the cache: read() would apply the rules once more to what they have let in.
+        column = self.env["bj.api.sync.reader"]._get_column(records, name)
         found = {}
-        for row in records.read([name], load=None):
-            found.setdefault(row[name], []).append(row["id"])
+        for record_id, value in column.items():
+            found.setdefault(value, []).append(record_id)
         # One prefetch for all, so that comparing them later reads them together.
         prefetch = self.env[plan.model].browse(records._ids)._prefetch_ids
         return {

@@ -479,6 +479,17 @@ class TestPreload(WriterCase):
             self.assertEqual(child.street, "0 Street")  # Odoo hands addresses down
         self.assertEqual(counts[5], counts[25])
 
+    def test_the_rules_are_not_applied_again_to_what_a_search_has_found(self):
+        config = self.make_contacts({})
+        rows = [{"ref": ref, "name": ref} for ref in "AB"]
+        self.write_rows(config, rows)
+        self.env.flush_all()
+        self.env.invalidate_all()
+        with patch.object(self.registry["res.partner"], "filtered_domain") as check:
+            results = self.write_rows(config, rows)
+        check.assert_not_called()
+        self.assertEqual({result.status for result in results}, {"unchanged"})
+
     @mute_logger("odoo.sql_db")
     def test_many_rows_are_saved_without_collections_and_one_row_with_them(self):
         config = self.make_contacts({})
