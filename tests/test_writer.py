@@ -479,33 +479,6 @@ class TestPreload(WriterCase):
             self.assertEqual(child.street, "0 Street")  # Odoo hands addresses down
         self.assertEqual(counts[5], counts[25])
 
-    def test_the_rules_are_not_applied_again_to_what_a_search_has_found(self):
-        config = self.make_contacts({})
-        rows = [{"ref": ref, "name": ref} for ref in "AB"]
-        self.write_rows(config, rows)
-        self.env.flush_all()
-        self.env.invalidate_all()
-        with patch.object(self.registry["res.partner"], "filtered_domain") as check:
-            results = self.write_rows(config, rows)
-        check.assert_not_called()
-        self.assertEqual({result.status for result in results}, {"unchanged"})
-
-    @mute_logger("odoo.sql_db")
-    def test_many_rows_are_saved_without_collections_and_one_row_with_them(self):
-        config = self.make_contacts({})
-        cls, states = self.registry["res.partner"], []
-
-        def spy(records, vals_list, create=cls.create):
-            states.append(gc.isenabled())
-            return create(records, vals_list)
-
-        with patch.object(cls, "create", spy):
-            self.write_rows(config, [{"ref": ref, "name": ref} for ref in "AB"])
-            self.write_rows(config, {"ref": "C", "name": "C"})
-            self.refuse(config, [{"ref": ref, "name": None} for ref in "DE"])
-        self.assertEqual(states[:2], [False, True])
-        self.assertTrue(gc.isenabled())
-
     def count_lookups(self, config, rows):
         """Write ``rows`` and return how many statements read contacts or users."""
         found = []
@@ -1177,6 +1150,33 @@ class TestDepth(WriterCase):
 
 
 class TestManyRows(WriterCase):
+    def test_the_rules_are_not_applied_again_to_what_a_search_has_found(self):
+        config = self.make_contacts({})
+        rows = [{"ref": ref, "name": ref} for ref in "AB"]
+        self.write_rows(config, rows)
+        self.env.flush_all()
+        self.env.invalidate_all()
+        with patch.object(self.registry["res.partner"], "filtered_domain") as check:
+            results = self.write_rows(config, rows)
+        check.assert_not_called()
+        self.assertEqual({result.status for result in results}, {"unchanged"})
+
+    @mute_logger("odoo.sql_db")
+    def test_many_rows_are_saved_without_collections_and_one_row_with_them(self):
+        config = self.make_contacts({})
+        cls, states = self.registry["res.partner"], []
+
+        def spy(records, vals_list, create=cls.create):
+            states.append(gc.isenabled())
+            return create(records, vals_list)
+
+        with patch.object(cls, "create", spy):
+            self.write_rows(config, [{"ref": ref, "name": ref} for ref in "AB"])
+            self.write_rows(config, {"ref": "C", "name": "C"})
+            self.refuse(config, [{"ref": ref, "name": None} for ref in "DE"])
+        self.assertEqual(states[:2], [False, True])
+        self.assertTrue(gc.isenabled())
+
     def test_the_user_of_a_call_follows_nothing_that_it_makes(self):
         config = self.make_contacts({})
         partner = self.save(config, {"ref": "A", "name": "A"})

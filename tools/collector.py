@@ -1,7 +1,7 @@
 """Keep Python's cyclic garbage collector out of what handles many records at once.
 
 A thousand records are so many new objects that it looks through all of a process's
-objects meanwhile, which takes a tenth of the time and finds nothing: they are in use.
+objects meanwhile, which takes a tenth of the time and finds next to nothing: they are in use.
 Whatever is no longer referred to is freed at once as ever, cycles right afterwards.
 """
 
