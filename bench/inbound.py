@@ -115,9 +115,8 @@ class Bench:
         self.tag_names = sorted(facts["tags"])[:20]
 
     def warm_up(self, peer, operation):
-        requests = self.make_requests(
-            peer, operation, 6 if operation not in BULK else 2
-        )
+        count = 2 if operation in BULK else 6
+        requests = self.make_requests(peer, operation, count, rows=100)
         if requests:
             self._run(peer, operation, requests)
             self.clean_up(operation)
@@ -229,8 +228,11 @@ class Bench:
 
     # -- requests --------------------------------------------------------------------
 
-    def make_requests(self, peer, operation, count):
-        """Return the requests of a cell, none if the peer does not offer that."""
+    def make_requests(self, peer, operation, count, rows=1000):
+        """Return the requests of a cell, none if the peer does not offer that.
+
+        :param int rows: of a request that has many
+        """
         if operation == "list1000":
             return [peer.list(1000 + n * 100, 1000) for n in range(count)]
         make = getattr(peer, operation)
@@ -248,12 +250,12 @@ class Bench:
             return [make(partner) for partner in self._spare_partners(count)]
         if operation == "bulk_update":
             return [
-                make([(next(self.partner), self._change()) for _r in range(1000)])
+                make([(next(self.partner), self._change()) for _r in range(rows)])
                 for _n in range(count)
             ]
         if operation == "bulk":
-            return [make([self._row() for _r in range(1000)]) for _n in range(count)]
-        return [make([self._nested_row() for _r in range(1000)]) for _n in range(count)]
+            return [make([self._row() for _r in range(rows)]) for _n in range(count)]
+        return [make([self._nested_row() for _r in range(rows)]) for _n in range(count)]
 
     def _row(self):
         number = next(self.number)

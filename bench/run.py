@@ -34,7 +34,7 @@ PROFILED = (
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     peers = [peer.name for peer in PEERS]
-    parser.add_argument("--quick", action="store_true", help="below three minutes")
+    parser.add_argument("--quick", action="store_true", help="about three minutes")
     parser.add_argument("--rounds", type=int, help="5, with --quick 2")
     parser.add_argument("--samples", type=int, help="requests a cell: 24, or 8")
     parser.add_argument("--minutes", type=float, help="end after so many: 14, or 2.5")

@@ -9,6 +9,19 @@ from .hooks import FIELDS
 user_id = None  # kept by the process, so that finding it does not count
 
 
+def route(path, method, **options):
+    """Return the decorator of an action that nobody has to log in for."""
+    return http.route(
+        path,
+        type="http",
+        auth="none",
+        methods=[method],
+        csrf=False,
+        save_session=False,
+        **options,
+    )
+
+
 class BenchController(http.Controller):
     """The limit: what Odoo itself takes, as superuser, with no check and no log.
 
@@ -38,14 +51,7 @@ class BenchController(http.Controller):
             row["country"] = names.get(row.pop("country_id"))
         return rows
 
-    @http.route(
-        "/bj_bench/partners",
-        type="http",
-        auth="none",
-        methods=["GET"],
-        save_session=False,
-        readonly=True,
-    )
+    @route("/bj_bench/partners", "GET", readonly=True)
     def search(self, limit=100, offset=0, total=None):
         partners = self._partners().search_fetch(
             [], FIELDS, limit=int(limit), offset=int(offset), order="id"
@@ -55,41 +61,20 @@ class BenchController(http.Controller):
             answer = {"rows": answer, "total": partners.search_count([])}
         return request.make_json_response(answer)
 
-    @http.route(
-        "/bj_bench/partners/<int:partner_id>",
-        type="http",
-        auth="none",
-        methods=["GET"],
-        save_session=False,
-        readonly=True,
-    )
+    @route("/bj_bench/partners/<int:partner_id>", "GET", readonly=True)
     def get(self, partner_id):
         return request.make_json_response(
             self._rows(self._partners().browse(partner_id))[0]
         )
 
-    @http.route(
-        "/bj_bench/partners",
-        type="http",
-        auth="none",
-        methods=["POST"],
-        csrf=False,
-        save_session=False,
-    )
+    @route("/bj_bench/partners", "POST")
     def create(self):
         body = request.get_json_data()
         rows = body if isinstance(body, list) else [body]
         partners = self._partners().create(rows)
         return request.make_json_response(partners.ids, status=201)
 
-    @http.route(
-        "/bj_bench/nested",
-        type="http",
-        auth="none",
-        methods=["POST"],
-        csrf=False,
-        save_session=False,
-    )
+    @route("/bj_bench/nested", "POST")
     def create_nested(self):
         rows = request.get_json_data()
         partners = self._partners()
@@ -103,52 +88,24 @@ class BenchController(http.Controller):
             row["category_id"] = [Command.set(tags)]
         return request.make_json_response(partners.create(rows).ids, status=201)
 
-    @http.route(
-        "/bj_bench/partners/<int:partner_id>",
-        type="http",
-        auth="none",
-        methods=["PUT"],
-        csrf=False,
-        save_session=False,
-    )
+    @route("/bj_bench/partners/<int:partner_id>", "PUT")
     def write(self, partner_id):
         self._partners().browse(partner_id).write(request.get_json_data())
         return request.make_json_response(True)
 
-    @http.route(
-        "/bj_bench/partners",
-        type="http",
-        auth="none",
-        methods=["PUT"],
-        csrf=False,
-        save_session=False,
-    )
+    @route("/bj_bench/partners", "PUT")
     def write_many(self):
         partners = self._partners()
         for partner_id, values in request.get_json_data():
             partners.browse(partner_id).write(values)
         return request.make_json_response(True)
 
-    @http.route(
-        "/bj_bench/partners/<int:partner_id>",
-        type="http",
-        auth="none",
-        methods=["DELETE"],
-        csrf=False,
-        save_session=False,
-    )
+    @route("/bj_bench/partners/<int:partner_id>", "DELETE")
     def unlink(self, partner_id):
         self._partners().browse(partner_id).unlink()
         return request.make_json_response(True)
 
-    @http.route(
-        "/bj_bench/outbound",
-        type="http",
-        auth="none",
-        methods=["POST"],
-        csrf=False,
-        save_session=False,
-    )
+    @route("/bj_bench/outbound", "POST")
     def outbound(self):
         """Run one way of sending; answer the seconds until all is flushed."""
         job = request.get_json_data()
