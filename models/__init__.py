@@ -35,6 +35,8 @@ from . import (
     bj_api_sync_config_outbound,
     ir_actions_server,
     ir_http,
+    mail_message,
+    res_partner,
     bj_api_sync_config_ui,
     bj_api_log_ui,
     bj_api_sync_delivery_ui,

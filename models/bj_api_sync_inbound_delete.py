@@ -221,7 +221,7 @@ class BjApiSyncInbound(models.AbstractModel):
                 )
             records.write({name: False})
         else:
-            records.unlink()
+            records.with_context(bj_api_sync_preload=True).unlink()
         self.env.flush_all()
 
     @api.model

@@ -2,12 +2,19 @@ from odoo import SUPERUSER_ID, api, models
 from odoo.tools import SQL
 
 # The lists that Odoo reads, one by one and with the user's rules, of each record that it
-# writes. Most contacts are nobody's login and have no contacts below them.
-LISTS_READ_BY_WRITE = {"res.partner": ("user_ids", "child_ids")}
+# writes or, messages, deletes. Most contacts are nobody's login and have no contacts below
+# them; most messages are notes without recipients.
+LISTS = {
+    "res.partner": ("user_ids", "child_ids"),
+    "mail.message": ("attachment_ids", "partner_ids", "notification_ids"),
+}
+# What a deleted contact's logins and accounts are asked for. Not child_ids: once a list
+# with a domain is in the cache, Odoo reads the contact to find out whose list it is.
+LISTS_OF_DELETED = ("user_ids", "bank_ids")
 
 
 class BjApiSyncPreload(models.AbstractModel):
-    """Reads at once what Odoo's own code is about to read bit by bit to save a record.
+    """Reads at once what Odoo's own code reads bit by bit to save or delete a record.
 
     Only puts into the cache what Odoo would find there itself, so it does the same with
     fewer statements, and nothing else when one day it reads something else.
@@ -57,25 +64,69 @@ class BjApiSyncPreload(models.AbstractModel):
 
         A list without a single row in the database is empty whatever the user may see.
         """
-        fields = [
-            records._fields[name] for name in LISTS_READ_BY_WRITE.get(records._name, ())
-        ]
+        fields = [records._fields[name] for name in LISTS.get(records._name, ())]
         if not fields or not records:
             return
-        parents = [self._select_parents(field, records) for field in fields]
+        parents = [
+            SQL("ARRAY(%s)", self._select_parents(field, records)) for field in fields
+        ]
         [found] = self.env.execute_query(SQL("SELECT %s", SQL(", ").join(parents)))
         for field, ids in zip(fields, found, strict=True):
-            empty = records.browse(set(records._ids).difference(ids))
-            self.env.cache.insert_missing(empty, field, [()] * len(empty))
+            self._keep_empty(records.browse(set(records._ids).difference(ids)), field)
+
+    @api.model
+    def _read_for_unlink(self, contacts):
+        """Read what Odoo asks of contacts that it deletes, instead of all their columns.
+
+        That is what its rule looks at, of them and of the company, and whether they are
+        anybody's login or have bank accounts.
+        """
+        if not contacts.ids:
+            return
+        fields = [contacts._fields[name] for name in LISTS_OF_DELETED]
+        partner, company = contacts._fields, self.env.company
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT partner.id, partner.%(share)s, partner.%(company)s,
+                          company.parent_path, company.active, %(lists)s
+                   FROM res_partner AS partner, res_company AS company
+                   WHERE partner.id IN %(ids)s AND company.id = %(company_id)s""",
+                share=SQL.identifier(
+                    "partner_share", to_flush=partner["partner_share"]
+                ),
+                company=SQL.identifier("company_id", to_flush=partner["company_id"]),
+                lists=SQL(", ").join(
+                    SQL("partner.id IN (%s)", self._select_parents(field, contacts))
+                    for field in fields
+                ),
+                ids=tuple(contacts.ids),
+                company_id=company.id,
+            )
+        )
+        for partner_id, is_shared, company_id, path, is_active, *are_filled in rows:
+            contact = contacts.browse(partner_id)
+            self._keep(contact, partner_share=is_shared, company_id=company_id)
+            self._keep(company, parent_path=path, active=is_active)
+            for field, is_filled in zip(fields, are_filled, strict=True):
+                if not is_filled:
+                    self._keep_empty(contact, field)
+
+    @api.model
+    def _keep_empty(self, records, field):
+        self.env.cache.insert_missing(records, field, [()] * len(records))
 
     @api.model
     def _select_parents(self, field, records):
-        """Return the SQL array of the records that have any lines in a list."""
-        lines = self.env[field.comodel_name]
-        inverse = lines._fields[field.inverse_name]
+        """Return the SQL that selects which of the records have any lines in a list."""
+        if field.type == "many2many":
+            table, name = field.relation, SQL.identifier(field.column1)
+        else:
+            lines = self.env[field.comodel_name]
+            inverse = lines._fields[field.inverse_name]
+            table, name = lines._table, SQL.identifier(inverse.name, to_flush=inverse)
         return SQL(
-            "ARRAY(SELECT DISTINCT %(name)s FROM %(table)s WHERE %(name)s IN %(ids)s)",
-            name=SQL.identifier(inverse.name, to_flush=inverse),
-            table=SQL.identifier(lines._table),
-            ids=records._ids,
+            "SELECT DISTINCT %(name)s FROM %(table)s WHERE %(name)s IN %(ids)s",
+            name=name,
+            table=SQL.identifier(table),
+            ids=tuple(records.ids),
         )

@@ -3,11 +3,10 @@ import itertools
 from datetime import date, datetime
 from unittest.mock import patch
 
-from odoo import SUPERUSER_ID, Command
+from odoo import Command
 from odoo.exceptions import AccessError, ValidationError
-from odoo.sql_db import Cursor
 from odoo.tests.common import new_test_user
-from odoo.tools import SQL, mute_logger
+from odoo.tools import mute_logger
 from psycopg2.errors import NotNullViolation, SerializationFailure
 
 from ..exceptions import Conflict, NotFound, PayloadError
@@ -384,114 +383,6 @@ class TestPlainValues(WriterCase):
     def test_text_that_postgresql_cannot_hold_is_refused(self):
         config = self.make_contacts({})
         self.refuse(config, {"ref": "A", "name": "a\0b"})
-
-
-class TestPreload(WriterCase):
-    """What is read before Odoo reads it is what Odoo would have read."""
-
-    def test_what_the_chatter_needs_is_read_in_one_statement_and_as_it_is(self):
-        user, odoobot = self.env.user, self.env["res.users"].browse(SUPERUSER_ID)
-        company = self.env.company
-        company.alias_domain_id = self.env["mail.alias.domain"].create(
-            {"name": "chatter.example"}
-        )
-        expected = [user.partner_id, odoobot.partner_id, company.partner_id]
-        expected.append(company.alias_domain_id)
-        self.env.flush_all()
-        self.env.invalidate_all()
-        with self.assertQueryCount(1):
-            self.env["bj.api.sync.preload"]._read_for_chatter(self.partners)
-            found = [user.partner_id, odoobot.partner_id, company.partner_id]
-            found.append(company.alias_domain_id)
-        self.assertEqual(found, expected)
-
-    def test_a_name_that_a_module_makes_translated_is_left_to_odoo(self):
-        field = self.partners._fields["name"]
-        self.env.flush_all()
-        self.env.invalidate_all()
-        with patch.object(field, "translate", True):
-            self.env["bj.api.sync.preload"]._read_for_chatter(self.partners)
-            partner = self.env.user.partner_id
-            self.assertFalse(self.env.cache.contains(partner, field))
-        self.env.invalidate_all(flush=False)
-
-    def test_what_the_chatter_needs_is_not_read_for_a_model_without_one(self):
-        self.env.flush_all()
-        self.env.invalidate_all()
-        with self.assertQueryCount(0):
-            preload = self.env["bj.api.sync.preload"]
-            preload._read_for_chatter(self.env["res.country"])
-
-    def test_lists_without_lines_are_known_to_be_empty_and_others_are_read(self):
-        preload = self.runner["bj.api.sync.preload"]
-        names = ["alone", "login", "parent", "archived child", "late", "new child"]
-        contacts = self.partners.create([{"name": name} for name in names])
-        alone, login, parent, archived, late, new = contacts.with_env(self.runner)
-        user = new_test_user(self.env, "preload", partner_id=login.id)
-        child = self.partners.create({"name": "child", "parent_id": parent.id})
-        self.partners.create(
-            {"name": "gone", "parent_id": archived.id, "active": False}
-        )
-        self.env.flush_all()
-        self.env.invalidate_all()
-        late._fields["parent_id"].write(late, new.id)  # which is not flushed
-        preload._note_empty_lists(contacts.with_env(self.runner))
-        with self.assertQueryCount(0):
-            self.assertFalse(alone.user_ids)
-            self.assertFalse(alone.child_ids)
-            self.assertFalse(parent.user_ids)
-            self.assertFalse(login.child_ids)
-        self.assertEqual(login.user_ids, user)
-        self.assertEqual(parent.child_ids, child)
-        self.assertFalse(archived.child_ids)
-        self.assertEqual(new.child_ids, late)
-        child.parent_id = alone.id
-        self.assertEqual(alone.child_ids, child)
-
-    def test_lists_are_not_looked_at_where_odoo_does_not_read_them(self):
-        preload = self.env["bj.api.sync.preload"]
-        country = self.env.ref("base.ua")
-        with self.assertQueryCount(0):
-            preload._note_empty_lists(country)
-            preload._note_empty_lists(self.partners)
-
-    def test_contacts_that_change_differently_are_looked_up_together(self):
-        config = self.make_contacts({"street": "street"})
-        counts = {}
-        for size in (3, 5, 25):  # the first fills caches
-            rows = [{"ref": f"{size}-{n}", "name": f"{n}"} for n in range(size)]
-            self.write_rows(config, rows)
-            owners = self.partners.search([("ref", "=like", f"{size}-%")])
-            child, *_others = self.partners.create(
-                [
-                    {
-                        "name": "child",
-                        "parent_id": owner.id,
-                        "active": owner.name == "0",  # so that it is read, in vain
-                    }
-                    for owner in owners.sorted("ref")
-                ]
-            )
-            self.env.flush_all()
-            self.env.invalidate_all()
-            rows = [{**row, "street": f"{n} Street"} for n, row in enumerate(rows)]
-            counts[size] = self.count_lookups(config, rows)
-            self.assertEqual(child.street, "0 Street")  # Odoo hands addresses down
-        self.assertEqual(counts[5], counts[25])
-
-    def count_lookups(self, config, rows):
-        """Write ``rows`` and return how many statements read contacts or users."""
-        found = []
-
-        def spy(cursor, query, *args, execute=Cursor.execute, **options):
-            text = query.code if isinstance(query, SQL) else query
-            if 'FROM "res_partner"' in text or 'FROM "res_users"' in text:
-                found.append(text)
-            return execute(cursor, query, *args, **options)
-
-        with patch.object(Cursor, "execute", spy):
-            self.write_rows(config, rows)
-        return len(found)
 
 
 class TestIdentity(WriterCase):
