@@ -317,11 +317,12 @@ def summarize(result):
         cells[cell["operation"], cell["peer"]].append(cell)
     tables = defaultdict(dict)
     for (operation, peer), found in cells.items():
-        single = [cell for cell in found if cell["clients"] == 1]
+        single = [cell for cell in found if "ms" in cell]
+        together = [cell for cell in found if "rate" in cell]
         raw = {
             cell["round"]: statistics.median(cell["ms"])
             for cell in cells.get((operation, "raw"), ())
-            if cell["clients"] == 1
+            if "ms" in cell
         }
         medians = {cell["round"]: statistics.median(cell["ms"]) for cell in single}
         times = [ms for cell in single for ms in cell["ms"]]
@@ -333,8 +334,10 @@ def summarize(result):
             "queries": median([c["queries"] for c in single if c["queries"]]),
             "mib": max((c["mib"] for c in found if c["mib"]), default=None),
             "rates": {
-                clients: median([c["rate"] for c in found if c["clients"] == clients])
-                for clients in sorted({c["clients"] for c in found} - {1})
+                clients: median(
+                    [c["rate"] for c in together if c["clients"] == clients]
+                )
+                for clients in sorted({c["clients"] for c in together})
             },
         }
     return tables
