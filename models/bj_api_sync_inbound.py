@@ -105,8 +105,8 @@ class BjApiSyncInbound(models.AbstractModel):
             listing = self._parse_query(endpoint, plan, request, only=("fields",))
             wanted = listing.fields
         reader = self.env["bj.api.sync.reader"]
-        names = reader._get_field_names(plan, call)
-        record = self._find_record(endpoint, plan, request, names=names)
+        paths = reader._get_field_paths(plan, call)
+        record = self._find_record(endpoint, plan, request, paths=paths)
         [value] = reader._read_payloads(plan, record, call, is_fetched=True)
         etag = self._get_etag(endpoint, record, value)
         headers = {"ETag": etag}
@@ -301,13 +301,13 @@ class BjApiSyncInbound(models.AbstractModel):
         )
 
     @api.model
-    def _find_record(self, endpoint, plan, request, for_write=False, names=()):
+    def _find_record(self, endpoint, plan, request, for_write=False, paths=()):
         """Return the one record that the path names, archived ones included.
 
         By identifier first, then by Odoo id, as Record ID in URL says. The id alone does
         not admit to a record that carries another identifier: it is somebody else's.
 
-        :param names: fields to fetch with it
+        :param paths: fields to fetch with it, and ``country_id.code`` of other records
         :raise NotFound: none, or none inside the Filter Domain and the user's rules
         :raise Conflict: more than one, or the wrong one for a write
         """
@@ -317,14 +317,16 @@ class BjApiSyncInbound(models.AbstractModel):
         rule = plan.identifier
         by_id = endpoint.record_id_match == "id" or not rule
         if not by_id:
-            found = self._search_identifier(model, rule, key, domain, names)
+            found = self._search_identifier(model, rule, key, domain, paths)
             if len(found) > 1:
                 raise self._twins(rule, key, len(found))
             if found:
                 return found.with_env(self.env)
         if (by_id or endpoint.record_id_match == "any") and is_id(key):
             named = [("id", "=", int(key)), *domain]
-            found = model.search_fetch(named, names, limit=1)
+            found = self.env["bj.api.sync.preload"]._search_fetch(
+                model, named, paths, limit=1
+            )
             if found and for_write and not by_id:
                 self._check_owner(rule, found, key)
             if found:
@@ -359,7 +361,7 @@ class BjApiSyncInbound(models.AbstractModel):
         ]
 
     @api.model
-    def _search_identifier(self, model, rule, key, domain, names):
+    def _search_identifier(self, model, rule, key, domain, paths):
         if "\0" in key:
             return model
         try:
@@ -367,7 +369,9 @@ class BjApiSyncInbound(models.AbstractModel):
         except convert.ConvertError:
             return model
         domain = [(rule.field_path, "=", value), *domain]
-        return model.search_fetch(domain, names, limit=2, order="id")
+        return self.env["bj.api.sync.preload"]._search_fetch(
+            model, domain, paths, limit=2, order="id"
+        )
 
     @api.model
     def _check_owner(self, rule, record, key):

@@ -24,7 +24,7 @@ class BjApiSyncInbound(models.AbstractModel):
         # No more than the identifier: deleting empties the cache on the way.
         reader = self.env["bj.api.sync.reader"]
         names = reader._get_identifier_names(plan, call)
-        record = self._find_record(endpoint, plan, request, for_write=True, names=names)
+        record = self._find_record(endpoint, plan, request, for_write=True, paths=names)
         self._check_preconditions(endpoint, plan, record, call, request)
         [identifier] = reader._read_identifiers(plan, record, call, is_fetched=True)
         value = self._deleted_value(plan, record.id, identifier)

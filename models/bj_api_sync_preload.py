@@ -1,6 +1,8 @@
 from odoo import SUPERUSER_ID, api, models
 from odoo.tools import SQL
 
+from ..compat import may_read
+
 # The lists that Odoo reads, one by one and with the user's rules, of each record that it
 # writes or, messages, deletes. Most contacts are nobody's login and have no contacts below
 # them; most messages are notes without recipients.
@@ -14,7 +16,7 @@ LISTS_OF_DELETED = ("user_ids", "bank_ids")
 
 
 class BjApiSyncPreload(models.AbstractModel):
-    """Reads at once what Odoo's own code reads bit by bit to save or delete a record.
+    """Reads at once what Odoo's own code reads bit by bit to read, save or delete a record.
 
     Only puts into the cache what Odoo would find there itself, so it does the same with
     fewer statements, and nothing else when one day it reads something else.
@@ -22,6 +24,73 @@ class BjApiSyncPreload(models.AbstractModel):
 
     _name = "bj.api.sync.preload"
     _description = "API Preload"
+
+    @api.model
+    def _search_fetch(self, model, domain, paths, **options):
+        """Search as ``search_fetch``, with columns of what the records refer to.
+
+        They come along in the same statement if the user may see all records of their
+        model, as of countries; any others are read later as ever. To be used for few
+        records: for a hundred, a second statement costs less than a join.
+
+        :param paths: names of fields, or ``country_id.code``
+        """
+        names = list(dict.fromkeys(path.partition(".")[0] for path in paths))
+        fields = [model._fields[name] for name in names if name != "id"]
+        joins = [join for path in paths if (join := self._get_join(model, path))]
+        if not joins or not self._are_columns(model, fields):
+            return model.search_fetch(domain, names, **options)
+        query = model._search(domain, **options)
+        if query.is_empty():
+            return model.browse()
+        table = model._table
+        terms = [model._field_to_sql(table, field.name, query) for field in fields]
+        for link, target in joins:
+            comodel = self.env[target.model_name]
+            alias = query.left_join(table, link.name, comodel._table, "id", link.name)
+            terms.append(comodel._field_to_sql(alias, target.name, query))
+        rows = self.env.execute_query(query.select(SQL.identifier(table, "id"), *terms))
+        if not rows:
+            return model.browse()
+        ids, *columns = zip(*rows, strict=True)
+        records, of_field = model.browse(ids), dict(zip(fields, columns, strict=False))
+        for field, values in of_field.items():
+            self.env.cache.insert_missing(records, field, values)
+        for (link, target), values in zip(joins, columns[len(fields) :], strict=True):
+            found = dict(zip(of_field[link], values, strict=True))
+            found.pop(None, None)
+            related = self.env[target.model_name].browse(found)
+            self.env.cache.insert_missing(related, target, found.values())
+        return records
+
+    @api.model
+    def _get_join(self, model, path):
+        """Return ``(many2one, field)`` of a path with two steps, if it can be joined."""
+        name, _dot, last = path.partition(".")
+        link = model._fields[name]
+        if not last or link.type != "many2one":
+            return None
+        comodel = self.env[link.comodel_name]
+        target = comodel._fields.get(last)
+        if not target or not self._are_columns(comodel, [target]):
+            return None
+        is_open = (
+            keeps(comodel, "_search", "_check_access")
+            and comodel.has_access("read")
+            and not self.env["ir.rule"]._compute_domain(comodel._name, "read")
+        )
+        return (link, target) if is_open else None
+
+    @api.model
+    def _are_columns(self, model, fields):
+        """Tell whether Odoo fetches these fields, which the user may read, as columns."""
+        return keeps(model, "search_fetch", "_fetch_query") and all(
+            field.store
+            and field.column_type
+            and field.type != "binary"
+            and may_read(model, field)
+            for field in fields
+        )
 
     @api.model
     def _read_for_chatter(self, model):
@@ -130,3 +199,10 @@ class BjApiSyncPreload(models.AbstractModel):
             table=SQL.identifier(table),
             ids=tuple(records.ids),
         )
+
+
+def keeps(model, *names):
+    """Tell whether no module has given a model its own way to do these methods."""
+    return all(
+        getattr(type(model), name) is getattr(models.BaseModel, name) for name in names
+    )

@@ -66,6 +66,28 @@ class BjApiSyncReader(models.AbstractModel):
         return sorted({r.path[0] for r in rules if self._reads_field(r, call)})
 
     @api.model
+    def _get_field_paths(self, plan, call):
+        """Return these fields, and as ``country_id.code`` those of what they refer to."""
+        paths = set(self._get_field_names(plan, call))
+        for rule in plan.readable:
+            if not self._reads_field(rule, call):
+                continue
+            if rule.is_relational:
+                names = self._get_nested_names(rule, call)
+                paths.update(f"{rule.field_path}.{name}" for name in names)
+            else:
+                paths.add(rule.field_path)
+        return sorted(paths)
+
+    @api.model
+    def _get_nested_names(self, rule, call):
+        """Return the fields that a relation's payload takes of the related record."""
+        plan = self.env["bj.api.sync.config"]._get_plan(rule.mapping_config_id)
+        if rule.nested_format == "identifier":
+            return self._get_identifier_names(plan, call)
+        return self._get_field_names(plan, call)
+
+    @api.model
     def _get_identifier_names(self, plan, call):
         """Return the fields that the identifier takes of the record itself."""
         rule = plan.identifier
@@ -202,11 +224,10 @@ class BjApiSyncReader(models.AbstractModel):
     def _nest(self, rule, column, call):
         """Return the column of ids as nested payloads of the mapping model."""
         plan = self.env["bj.api.sync.config"]._get_plan(rule.mapping_config_id)
-        if rule.nested_format == "identifier":
-            read, names = self._read_identifiers, self._get_identifier_names(plan, call)
-        else:
-            read, names = self._read_payloads, self._get_field_names(plan, call)
+        names = self._get_nested_names(rule, call)
         related = self._get_related(plan.model, column, names)
+        is_identifier = rule.nested_format == "identifier"
+        read = self._read_identifiers if is_identifier else self._read_payloads
         values = read(plan, related, call, is_fetched=True)
         by_id = dict(zip(related._ids, values, strict=True))
         return [follow(value, by_id) for value in column]

@@ -1,7 +1,7 @@
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from odoo import SUPERUSER_ID
+from odoo import SUPERUSER_ID, models
 from odoo.exceptions import AccessError, UserError
 from odoo.sql_db import Cursor
 from odoo.tests.common import new_test_user
@@ -257,3 +257,127 @@ class TestPreload(MappingCase):
 
         with patch.object(Cursor, "execute", note):
             yield seen
+
+
+class TestJoin(MappingCase):
+    """What a single record refers to is read with it, if that changes nothing else."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.ukraine, cls.germany = cls.env.ref("base.ua"), cls.env.ref("base.de")
+        cls.contact = cls.env["res.partner"].create(
+            {"name": "Ann", "ref": "J", "country_id": cls.ukraine.id}
+        )
+        country = cls.make_config(
+            {"code": {"field_path": "code", "is_record_identifier": True}},
+            "res.country",
+        )
+        nested = {
+            "field_path": "country_id",
+            "value_type": "relational_mapping",
+            "mapping_config_id": country.id,
+        }
+        cls.config = cls.make_config(
+            {
+                "name": "name",
+                "number": "id",
+                "code": "country_id.code",
+                "land": "country_id.name",
+                "industry": "industry_id.name",
+                "country": nested,
+                "identifier": {**nested, "nested_format": "identifier"},
+            }
+        )
+        cls.payload = {
+            "name": "Ann",
+            "number": cls.contact.id,
+            "code": "UA",
+            "land": "Ukraine",
+            "industry": None,
+            "country": {"code": "UA"},
+            "identifier": "UA",
+        }
+
+    def find(self, config=None, ref="J"):
+        """Return the payloads of what a search finds, as GET does of one record."""
+        config = config or self.config
+        plan, call = self.plan(config), self.make_call(config)
+        reader = self.runner["bj.api.sync.reader"]
+        records = self.runner["bj.api.sync.preload"]._search_fetch(
+            self.runner["res.partner"],
+            [("ref", "=", ref)],
+            reader._get_field_paths(plan, call),
+            limit=1,
+            order="id",
+        )
+        return reader._read_payloads(plan, records, call, is_fetched=True)
+
+    def empty_cache(self):
+        self.env.flush_all()
+        self.env.invalidate_all()
+
+    def test_a_record_and_what_it_refers_to_are_one_statement(self):
+        self.assertEqual(self.find(), [self.payload])  # fills what Odoo keeps
+        self.empty_cache()
+        self.env.company.fetch(["parent_path", "active"])  # as the gate has it
+        with self.assertQueryCount(1):
+            self.assertEqual(self.find(), [self.payload])
+        self.assertEqual(self.find(ref="nobody"), [])
+
+    def test_the_language_of_the_call_is_joined(self):
+        self.env["res.lang"]._activate_lang("fr_FR")
+        self.ukraine.with_context(lang="fr_FR").name = "L'Ukraine"
+        self.assertEqual(self.find(), [self.payload])
+        self.runner = self.runner(context={"lang": "fr_FR"})
+        self.assertEqual(self.find(), [{**self.payload, "land": "L'Ukraine"}])
+
+    def test_a_mapping_with_a_list_is_read_as_ever(self):
+        config = self.make_config({"land": "country_id.name", "tags": "category_id"})
+        self.assertEqual(self.find(config), [{"land": "Ukraine", "tags": []}])
+
+    def test_what_is_not_saved_yet_is_not_overwritten(self):
+        self.find()
+        self.empty_cache()
+        fields = self.contact._fields
+        fields["name"].write(self.contact, "Anna")
+        fields["country_id"].write(self.contact, self.germany.id)
+        self.germany._fields["code"].write(self.germany, "DX")
+        [payload] = self.find()
+        self.assertEqual(
+            [payload[key] for key in ("name", "code", "land", "identifier")],
+            ["Anna", "DX", "Germany", "DX"],
+        )
+
+    def test_a_rule_hides_what_could_be_joined(self):
+        self.env["ir.rule"].create(
+            {
+                "name": "hide",
+                "model_id": self.env["ir.model"]._get_id("res.country"),
+                "domain_force": "[('code', '!=', 'UA')]",
+            }
+        )
+        hidden = dict.fromkeys(("code", "land", "country", "identifier"))
+        self.assertEqual(self.find(), [{**self.payload, **hidden}])
+
+    def test_a_model_that_searches_in_its_own_way_is_asked(self):
+        search = models.BaseModel._search
+
+        def skip(model, domain, *args, **options):
+            return search(model, [*domain, ("code", "!=", "UA")], *args, **options)
+
+        with patch.object(self.registry["res.country"], "_search", skip):
+            [payload] = self.find()
+        self.assertEqual((payload["name"], payload["land"]), ("Ann", None))
+
+    def test_a_field_of_a_group_or_a_model_without_access_is_refused(self):
+        code = self.ukraine._fields["code"]
+        is_secret = patch.object(code, "groups", "base.group_system")
+        with is_secret, self.assertRaises(AccessError):
+            self.find()
+        self.assertEqual(self.find(), [self.payload])
+        self.env["ir.model.access"].search(
+            [("model_id.model", "=", "res.country")]
+        ).active = False
+        with self.assertRaises(AccessError):
+            self.find()
