@@ -142,12 +142,11 @@ class BjApiSyncReader(models.AbstractModel):
         found = {}
         for path in paths:
             if len(path) == 1:
-                name = path[0]
-                to_json = convert.json_converter(records._fields[name].type)
-                found[path] = {
-                    record_id: to_json(value)
-                    for record_id, value in columns[name].items()
-                }
+                column = columns[path[0]]
+                to_json = convert.json_converter(records._fields[path[0]].type)
+                if to_json is not convert.none_if_false:
+                    column = {id_: to_json(value) for id_, value in column.items()}
+                found[path] = column
         for name in names:
             deeper = {path[1:] for path in paths if path[0] == name and len(path) > 1}
             if deeper:
@@ -176,7 +175,10 @@ class BjApiSyncReader(models.AbstractModel):
 
     @api.model
     def _get_column(self, records, name):
-        """Return ``{record id: value}`` of a field that has been fetched."""
+        """Return ``{record id: value}`` of a field that has been fetched.
+
+        An empty one is ``None``, but for booleans and numbers.
+        """
         field = records._fields[name]
         if field.type in CACHED_TYPES:
             if field.compute and field.store:
@@ -187,7 +189,9 @@ class BjApiSyncReader(models.AbstractModel):
                     values = [value or EMPTY_VALUES[field.type] for value in values]
                 return dict(zip(records._ids, values, strict=True))
         rows = records._read_format([name], load=None)
-        return {row["id"]: row[name] for row in rows}
+        if field.type == "boolean":
+            return {row["id"]: row[name] for row in rows}
+        return {row["id"]: convert.none_if_false(row[name]) for row in rows}
 
     @api.model
     def _get_related(self, model, links, names):

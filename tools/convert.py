@@ -387,14 +387,10 @@ def to_json(field_type, value):
 def json_converter(field_type):
     """Return the function of one argument that converts a whole column fast.
 
-    It is :func:`same` for types whose values are JSON already, so that a caller may
-    leave these columns alone.
+    It is :func:`none_if_false` for types whose values are JSON already, so that a caller
+    whose empty values are ``None`` may leave these columns alone.
     """
     return READERS.get(field_type, none_if_false)
-
-
-def same(value):
-    return value
 
 
 def none_if_false(value):
