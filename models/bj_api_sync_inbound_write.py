@@ -38,7 +38,7 @@ class BjApiSyncInbound(models.AbstractModel):
         try:
             names = self._get_prefetched(plan.model)
             record = self._find_record(
-                endpoint, plan, request, for_write=True, names=names
+                endpoint, plan, request, for_write=True, paths=names
             )
         except NotFound:
             # An Odoo id that is not there names nothing that could be made, and no text
