@@ -68,19 +68,19 @@ class BjApiSyncGate(models.AbstractModel):
         # One statement on indexes instead of a cached list: a token that is revoked in
         # one worker is refused by all others at once.
         self.env.cr.execute(
-            """SELECT token.id, token.token_hash, token.expiry_date,
-                      token.last_use_date, token.allowed_networks, counter.count
-               FROM (SELECT) AS always
-               LEFT JOIN bj_api_sync_token AS token
-                      ON token.config_id = %s AND token.token_hash = %s AND token.active
-               LEFT JOIN bj_api_sync_counter AS counter
-                      ON counter.name = %s AND counter.start_date = %s""",
-            [endpoint.config_id, digest, failure_counter(remote_addr), start],
+            """SELECT id, token_hash, expiry_date, last_use_date, allowed_networks,
+                      (SELECT count FROM bj_api_sync_counter
+                       WHERE name = %s AND start_date = %s)
+               FROM bj_api_sync_token
+               WHERE config_id = %s AND token_hash = %s AND active""",
+            [failure_counter(remote_addr), start, endpoint.config_id, digest],
         )
-        [row] = self.env.cr.dictfetchall()
+        row = self.env.cr.dictfetchone()
+        if not row:
+            self._check_failures(remote_addr)
+            return None
         self._refuse_guessing(row["count"] or 0, left)
-        known = credential.same(digest, row["token_hash"] or "")
-        if not (known and text):
+        if not (text and credential.same(digest, row["token_hash"])):
             return None
         now = fields.Datetime.now()
         if row["expiry_date"] and row["expiry_date"] <= now:
