@@ -71,7 +71,7 @@ def run_one_by_one(port, requests, check):
 def run_together(port, requests, check, clients, limit):
     """Send requests from several clients at once, for at most ``limit`` seconds.
 
-    :return: requests a second
+    :return: ``(requests, seconds)``, of those that were answered
     """
     encoded = [(request, request.encode(port)) for request in requests]
     waiting = iter(encoded)
@@ -99,7 +99,7 @@ def run_together(port, requests, check, clients, limit):
         thread.join()
     if failures:
         raise failures[0]
-    return len(done) / (max(done) - start)
+    return len(done), max(done) - start
 
 
 def median(values):

@@ -30,6 +30,7 @@ OPERATIONS = {
 BULK = ("bulk", "nested", "bulk_update")
 MAX_TOGETHER = {"delete": 100, "create": 120, "update": 150}
 HEAVY = (*BULK, "list1000")
+PARTS = 4  # of the time of a cell with several clients
 
 
 def measure(server, args, operations, oca, deadline):
@@ -58,10 +59,8 @@ def measure(server, args, operations, oca, deadline):
                 found = [bench.latency(peer, operation, args.samples) for peer in turn]
             else:
                 found = bench.latencies(turn, operation, args.samples)
-            found += [
-                bench.throughput(peer, operation, clients, args.seconds)
-                for clients, peer in itertools.product(args.clients, turn)
-            ]
+                for clients in args.clients:
+                    found += bench.throughputs(turn, operation, clients, args.seconds)
             cells += [{**cell, "round": round_number} for cell in found if cell]
         taken = time.monotonic() - started
         print(f"round {round_number + 1} of {args.rounds}: {taken:.0f} s", flush=True)
@@ -189,29 +188,43 @@ class Bench:
             **seen,
         }
 
-    def throughput(self, peer, operation, clients, seconds):
-        if operation in HEAVY:
-            return None
+    def throughputs(self, peers, operation, clients, seconds):
+        """Return a cell of each peer, which several clients call for so many seconds.
+
+        They take turns in parts of a second, for the same reason as in `latencies`.
+        """
         count = MAX_TOGETHER.get(operation, 900)
-        requests = self.make_requests(peer, operation, count)
-        if not requests:
-            return None
-        with self.server.watch() as seen:
-            rate = run_together(
-                self.server.port,
-                requests,
-                self._check(peer, operation),
-                clients,
-                seconds,
-            )
+        offers = [
+            (peer, requests)
+            for peer in peers
+            if (requests := self.make_requests(peer, operation, count))
+        ]
+        answered = defaultdict(list)  # peer's name -> [(requests, seconds, MiB)]
+        for part in range(PARTS):
+            for peer, requests in random.sample(offers, len(offers)):
+                with self.server.watch() as seen:
+                    found = run_together(
+                        self.server.port,
+                        requests[part::PARTS],
+                        self._check(peer, operation),
+                        clients,
+                        seconds / PARTS,
+                    )
+                answered[peer.name].append((*found, seen["mib"]))
         self.clean_up(operation)
-        return {
-            "peer": peer.name,
-            "operation": operation,
-            "clients": clients,
-            "rate": round(rate, 1),
-            "mib": seen["mib"],
-        }
+        cells = []
+        for peer, _requests in offers:
+            counts, times, mibs = zip(*answered[peer.name], strict=True)
+            cells.append(
+                {
+                    "peer": peer.name,
+                    "operation": operation,
+                    "clients": clients,
+                    "rate": round(sum(counts) / sum(times), 1),
+                    "mib": max((mib for mib in mibs if mib), default=None),
+                }
+            )
+        return cells
 
     def _run(self, peer, operation, requests):
         check = self._check(peer, operation)

@@ -1,9 +1,10 @@
 """Measure the API against the ways into Odoo that are used today.
 
 The peers' requests are sent in turn, one of each in an order that changes, so that
-whatever else the machine does for a moment meets all of them; what takes seconds (1,000
-records) or many clients is measured peer by peer, each round starting with another one. A
-ratio is the median of the rounds' ratios to ``raw``, the bare controller.
+whatever else the machine does for a moment meets all of them; with many clients the peers
+take turns in parts of a second. What takes seconds (1,000 records) is measured peer by
+peer, each round starting with another one. A ratio is the median of the rounds' ratios to
+``raw``, the bare controller.
 """
 
 import argparse
