@@ -87,6 +87,7 @@ class BjApiSyncPreload(models.AbstractModel):
         return keeps(model, "search_fetch", "_fetch_query") and all(
             field.store
             and field.column_type
+            and not field.company_dependent  # JSON, which no join can compare
             and field.type != "binary"
             and may_read(model, field)
             for field in fields

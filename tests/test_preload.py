@@ -336,6 +336,15 @@ class TestJoin(MappingCase):
         config = self.make_config({"land": "country_id.name", "tags": "category_id"})
         self.assertEqual(self.find(config), [{"land": "Ukraine", "tags": []}])
 
+    def test_a_value_of_each_company_is_left_to_odoo(self):
+        self.contact.barcode = "B1"  # whose column has every company
+        config = self.make_config({"land": "country_id.name", "barcode": "barcode"})
+        self.assertEqual(self.find(config), [{"land": "Ukraine", "barcode": "B1"}])
+        preload, partners = self.runner["bj.api.sync.preload"], self.contact
+        country, barcode = (partners._fields[n] for n in ("country_id", "barcode"))
+        self.assertTrue(preload._are_columns(partners, [country]))
+        self.assertFalse(preload._are_columns(partners, [country, barcode]))
+
     def test_what_is_not_saved_yet_is_not_overwritten(self):
         self.find()
         self.empty_cache()
