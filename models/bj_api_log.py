@@ -155,16 +155,11 @@ class BjApiLog(models.Model):
     @api.model
     def _get_required_values(self):
         """Return the defaults of fields that another module adds and requires."""
-        names = self._get_required_names()
+        names = [f.name for f in self._fields.values() if f.store and f.required]
         return {
             name: self._fields[name].convert_to_column_insert(value, self)
             for name, value in (self.default_get(names) if names else {}).items()
         }
-
-    @api.model
-    @tools.ormcache()
-    def _get_required_names(self):
-        return [f.name for f in self._fields.values() if f.store and f.required]
 
     @api.model
     def _record_apart(self, level, vals, stranger=None):

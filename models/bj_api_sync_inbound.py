@@ -296,6 +296,8 @@ class BjApiSyncInbound(models.AbstractModel):
 
     @api.model
     def _get_filter_domain(self, endpoint):
+        if endpoint.filter_domain == "[]":
+            return []
         return self.env["bj.api.sync.script"]._eval_domain_text(
             endpoint.filter_domain, self.env.user, endpoint.company_id
         )
@@ -324,7 +326,7 @@ class BjApiSyncInbound(models.AbstractModel):
                 return found.with_env(self.env)
         if (by_id or endpoint.record_id_match == "any") and is_id(key):
             named = [("id", "=", int(key)), *domain]
-            found = self.env["bj.api.sync.preload"]._search_fetch(
+            found = self.env["bj.api.sync.preload"]._search_few(
                 model, named, paths, limit=1
             )
             if found and for_write and not by_id:
@@ -369,8 +371,8 @@ class BjApiSyncInbound(models.AbstractModel):
         except convert.ConvertError:
             return model
         domain = [(rule.field_path, "=", value), *domain]
-        return self.env["bj.api.sync.preload"]._search_fetch(
-            model, domain, paths, limit=2, order="id"
+        return self.env["bj.api.sync.preload"]._search_few(
+            model, domain, paths, limit=2
         )
 
     @api.model

@@ -1,7 +1,5 @@
-from odoo import SUPERUSER_ID, api, models
+from odoo import SUPERUSER_ID, api, models, tools
 from odoo.tools import SQL
-
-from ..compat import may_read
 
 # The lists that Odoo reads, one by one and with the user's rules, of each record that it
 # writes or, messages, deletes. Most contacts are nobody's login and have no contacts below
@@ -26,28 +24,32 @@ class BjApiSyncPreload(models.AbstractModel):
     _description = "API Preload"
 
     @api.model
-    def _search_fetch(self, model, domain, paths, **options):
+    def _search_few(self, model, domain, paths, limit):
         """Search as ``search_fetch``, with columns of what the records refer to.
 
         They come along in the same statement if the user may see all records of their
-        model, as of countries; any others are read later as ever. To be used for few
-        records: for a hundred, a second statement costs less than a join.
+        model, as of countries; any others are read later as ever. For a hundred records
+        a second statement costs less than a join.
 
         :param paths: names of fields, or ``country_id.code``
+        :return: so many records, in no order
         """
-        names = list(dict.fromkeys(path.partition(".")[0] for path in paths))
-        fields = [model._fields[name] for name in names if name != "id"]
-        joins = [join for path in paths if (join := self._get_join(model, path))]
-        if not joins or not self._are_columns(model, fields):
-            return model.search_fetch(domain, names, **options)
-        query = model._search(domain, **options)
+        names, joins = self._get_joins(model._name, tuple(paths))
+        if not joins:
+            return model.search_fetch(domain, names, limit=limit, order="id")
+        query = model._search(domain, limit=limit)
         if query.is_empty():
             return model.browse()
         table = model._table
+        fields = [model._fields[name] for name in names if name != "id"]
         terms = [model._field_to_sql(table, field.name, query) for field in fields]
-        for link, target in joins:
-            comodel = self.env[target.model_name]
-            alias = query.left_join(table, link.name, comodel._table, "id", link.name)
+        targets = []
+        for name, last in joins:
+            link = model._fields[name]
+            comodel = self.env[link.comodel_name]
+            target = comodel._fields[last]
+            targets.append((link, target))
+            alias = query.left_join(table, name, comodel._table, "id", name)
             terms.append(comodel._field_to_sql(alias, target.name, query))
         rows = self.env.execute_query(query.select(SQL.identifier(table, "id"), *terms))
         if not rows:
@@ -56,7 +58,7 @@ class BjApiSyncPreload(models.AbstractModel):
         records, of_field = model.browse(ids), dict(zip(fields, columns, strict=False))
         for field, values in of_field.items():
             self.env.cache.insert_missing(records, field, values)
-        for (link, target), values in zip(joins, columns[len(fields) :], strict=True):
+        for (link, target), values in zip(targets, columns[len(fields) :], strict=True):
             found = dict(zip(of_field[link], values, strict=True))
             found.pop(None, None)
             related = self.env[target.model_name].browse(found)
@@ -64,32 +66,51 @@ class BjApiSyncPreload(models.AbstractModel):
         return records
 
     @api.model
-    def _get_join(self, model, path):
-        """Return ``(many2one, field)`` of a path with two steps, if it can be joined."""
-        name, _dot, last = path.partition(".")
-        link = model._fields[name]
-        if not last or link.type != "many2one":
-            return None
+    @tools.ormcache(  # by what Odoo keeps its rules by
+        "self.env.uid",
+        "self.env.su",
+        "model_name",
+        "paths",
+        "tuple(self.env['ir.rule']._compute_domain_context_values())",
+    )
+    def _get_joins(self, model_name, paths):
+        """Return the names of the fields to fetch, and the paths that can be joined.
+
+        :return: ``(names, [("country_id", "code")])``, no paths if the names are not
+            all columns
+        """
+        model = self.env[model_name]
+        names = list(dict.fromkeys(path.partition(".")[0] for path in paths))
+        if not self._are_columns(model, [name for name in names if name != "id"]):
+            return names, []
+        steps = [tuple(path.split(".")) for path in paths]
+        return names, [two for two in steps if self._is_joinable(model, two)]
+
+    @api.model
+    def _is_joinable(self, model, steps):
+        """Tell whether steps are a many2one and a column of what the user may see all of."""
+        link = model._fields[steps[0]]
+        if len(steps) != 2 or link.type != "many2one":
+            return False
         comodel = self.env[link.comodel_name]
-        target = comodel._fields.get(last)
-        if not target or not self._are_columns(comodel, [target]):
-            return None
-        is_open = (
-            keeps(comodel, "_search", "_check_access")
+        return (
+            steps[1] in comodel._fields
+            and self._are_columns(comodel, steps[1:])
+            and keeps(comodel, "_search", "_check_access")
             and comodel.has_access("read")
             and not self.env["ir.rule"]._compute_domain(comodel._name, "read")
         )
-        return (link, target) if is_open else None
 
     @api.model
-    def _are_columns(self, model, fields):
-        """Tell whether Odoo fetches these fields, which the user may read, as columns."""
+    def _are_columns(self, model, names):
+        """Tell whether Odoo fetches these fields as columns, for every user."""
+        fields = [model._fields[name] for name in names]
         return keeps(model, "search_fetch", "_fetch_query") and all(
             field.store
             and field.column_type
             and not field.company_dependent  # JSON, which no join can compare
             and field.type != "binary"
-            and may_read(model, field)
+            and not field.groups
             for field in fields
         )
 

@@ -206,16 +206,18 @@ class BjApiSyncReader(models.AbstractModel):
                 if record_id:
                     ids[record_id] = True
         related = self.env[model].browse(ids)
-        if self._is_cached(related, names):  # as after a write
+        if self._is_cached(related, names):  # as after a write, or joined
             visible = related._filtered_access("read")
             if not visible:  # hidden by the rules, or is the whole model?
                 related.browse().check_access("read")
-            visible.fetch(names)  # which checks the groups of the fields
+            if any(related._fields[name].groups for name in names):
+                visible.fetch(names)  # which checks them
             return visible
         # The rules in SQL: to apply them itself, Odoo reads every field of the records.
-        found = related.with_context(active_test=False).search_fetch(
-            [("id", "in", related.ids)], names, order="id"
-        )
+        everything = related
+        if related._active_name:
+            everything = related.with_context(active_test=False)
+        found = everything.search_fetch([("id", "in", related.ids)], names, order="id")
         visible = set(found._ids)
         return related.browse(id_ for id_ in ids if id_ in visible)
 

@@ -69,7 +69,10 @@ class Redactor:
 
     def query(self, url):
         """Return ``url`` without user and password, and with secret parameters masked."""
-        return _QUERY_PART.sub(self._mask_parameter, _USERINFO.sub(rf"\1{MASK}@", url))
+        url = _USERINFO.sub(rf"\1{MASK}@", url)
+        if not self._mentions(unquote_plus(url).lower()):
+            return url
+        return _QUERY_PART.sub(self._mask_parameter, url)
 
     def body(self, body, content_type="", limit=None):
         """Return the text of a body to log.
@@ -103,7 +106,8 @@ class Redactor:
         """As :meth:`text`, for a caller that knows whether it has a secret word."""
         if "bearer" in lowered or "basic" in lowered:
             text = _CREDENTIAL.sub(rf"\1{MASK}", text)
-        if is_suspect or "://" in lowered or "%" in lowered:
+        has_url = "/" in lowered and "://" in lowered  # one character is found at once
+        if is_suspect or has_url or "%" in lowered:
             text = self.query(text)
         if is_suspect:
             text = self._mask_values(text)
@@ -113,7 +117,8 @@ class Redactor:
         lowered = text.lower()
         is_suspect = self._mentions(lowered)
         # A key may be spelt with escapes: then only the parser knows it.
-        if text.lstrip()[:1] in ("{", "[") and (is_suspect or "\\u00" in lowered):
+        may_hide = "\\" in lowered and "\\u00" in lowered
+        if text.lstrip()[:1] in ("{", "[") and (is_suspect or may_hide):
             try:
                 masked = json.dumps(self._value(json.loads(text)), ensure_ascii=False)
                 return masked.encode("utf-8", "replace").decode()
