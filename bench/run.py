@@ -37,7 +37,11 @@ def parse_arguments():
     peers = [peer.name for peer in PEERS]
     parser.add_argument("--quick", action="store_true", help="about three minutes")
     parser.add_argument("--rounds", type=int, help="5, with --quick 2")
-    parser.add_argument("--samples", type=int, help="requests a cell: 24, or 8")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        help="requests a cell, four times as many reads: 24, or 8",
+    )
     parser.add_argument("--minutes", type=float, help="end after so many: 14, or 2.5")
     parser.add_argument(
         "--only", type=split, default=peers, metavar="PEERS", help=",".join(peers)

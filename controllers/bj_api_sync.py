@@ -37,9 +37,10 @@ class BjApiSyncConfigController(http.Controller):
                 dispatcher.endpoint.max_body_bytes,
                 request.httprequest.content_length,
             )
-        dispatcher.inbound = dataclasses.replace(
-            dispatcher.inbound, body=dispatcher.body
-        )
+        if dispatcher.body:
+            dispatcher.inbound = dataclasses.replace(
+                dispatcher.inbound, body=dispatcher.body
+            )
         answer = inbound._handle(dispatcher.endpoint, dispatcher.inbound)
         inbound.env.flush_all()  # what fails only now fails before it is answered
         if answer.is_dry_run:

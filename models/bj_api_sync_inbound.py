@@ -66,12 +66,14 @@ class BjApiSyncInbound(models.AbstractModel):
                 response = self.env["bj.api.sync.replay"]._once(
                     endpoint.config_id, request, lambda: handle(endpoint, request)
                 )
-        headers = dict(response.headers)
+        more = {}
         if response.is_dry_run:
-            headers["X-Dry-Run"] = "true"
+            more["X-Dry-Run"] = "true"
         if "accept-language" in request.headers and self.env.lang:
-            headers["Content-Language"] = self.env.lang.replace("_", "-")
-        return dataclasses.replace(response, headers=headers)
+            more["Content-Language"] = self.env.lang.replace("_", "-")
+        if not more:
+            return response
+        return dataclasses.replace(response, headers={**response.headers, **more})
 
     @api.model
     def _handle_options(self, endpoint, request):

@@ -9,6 +9,18 @@ from ..tools.message import InboundRequest
 from .bj_api_sync_config import ROUTE
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+# What these modules do before a route is called is for pages: they choose a language, and
+# let parameters of the query into the context and the session.
+PAGE_MODULES = (
+    "base",
+    "web",
+    "http_routing",
+    "web_editor",
+    "auth_signup",
+    "website",
+    "website_sale",
+    "bj_api_sync",
+)
 
 
 class IrHttp(models.AbstractModel):
@@ -33,6 +45,17 @@ class IrHttp(models.AbstractModel):
         if not auth.startswith("bj_api_sync"):
             return super()._authenticate_explicit(auth)
         return getattr(cls, f"_auth_method_{auth}")()
+
+    @classmethod
+    def _pre_dispatch(cls, rule, args):
+        """Spare a call what Odoo does for pages; its language is known already."""
+        is_call = request.dispatcher.routing_type == "bj_api_sync"
+        if not (is_call and request.env.context.get("lang")) or any(
+            "_pre_dispatch" in part.__dict__ and part._module not in PAGE_MODULES
+            for part in cls.__mro__
+        ):
+            return super()._pre_dispatch(rule, args)
+        return request.dispatcher.pre_dispatch(rule, args)
 
     @classmethod
     def _auth_method_bj_api_sync(cls):

@@ -1,7 +1,10 @@
+from unittest.mock import patch
+
 from odoo import fields
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
+from ..models import ir_http
 from .common import GROUPS, ROUTE, ApiCase
 
 
@@ -568,6 +571,16 @@ class TestHeaders(ApiCase):
                 )
                 self.assertEqual(response.json()["name"], name)
                 self.assertEqual(response.headers.get("Content-Language"), language)
+
+    def test_what_is_done_for_pages_is_spared_unless_another_module_adds_to_it(self):
+        others = [name for name in ir_http.PAGE_MODULES if name != "web"]
+        with patch.object(self.registry["ir.http"], "_handle_debug") as hook:
+            row = {"customer_id": "T-1", "name": "more than nine bytes"}
+            self.assertEqual(self._call("POST", json=row).status_code, 201)
+            hook.assert_not_called()
+            with patch.object(ir_http, "PAGE_MODULES", others):
+                self.assertEqual(self._call("GET").status_code, 200)
+            hook.assert_called_once()
 
     def test_pages_of_configured_origins_may_read_every_answer(self):
         self.config.cors_origins = "https://a.example, https://B.example/"
