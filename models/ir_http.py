@@ -16,6 +16,7 @@ PAGE_MODULES = (
     "web",
     "http_routing",
     "web_editor",
+    "html_editor",  # its name on 19.0
     "auth_signup",
     "website",
     "website_sale",
