@@ -37,6 +37,8 @@ from . import (
     bj_api_sync_sender,
     bj_api_sync_sender_settle,
     bj_api_sync_send_now,
+    bj_api_sync_scheduler,
+    bj_api_sync_clock,
     bj_api_sync_config_outbound,
     ir_actions_server,
     ir_http,

@@ -306,7 +306,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         new = [row for row in rows if not row.id]
         ids = deliveries._insert_rows(config, self.env, event, new, key=key)
         if ids:
-            self._wake_senders()
+            self._wake_senders(config)
         return deliveries.browse([*(row.id for row in rows if row.id), *ids])
 
     @api.model
@@ -586,8 +586,11 @@ class BjApiSyncOutbound(models.AbstractModel):
         return payload.dumps(data).decode()
 
     @api.model
-    def _wake_senders(self):
-        """Have the sender start when this transaction is committed; once is enough."""
+    def _wake_senders(self, config=None):
+        """Have the sender start when this transaction is committed; once is enough.
+
+        :param config: whose administrators are told if it cannot start at all
+        """
         data = self.env.cr.postcommit.data
         trigger = (
             self.env["ir.cron.trigger"].sudo().browse(data.get("bj_api_sync.wake", ()))
@@ -597,6 +600,11 @@ class BjApiSyncOutbound(models.AbstractModel):
         cron = self.env.ref("bj_api_sync.ir_cron_send", raise_if_not_found=False)
         if cron:
             data["bj_api_sync.wake"] = cron.sudo()._trigger().ids
+        if config and not (cron and cron.sudo().active):
+            sender = self.env["bj.api.sync.sender"]
+            problem = sender._get_scheduler_problem()
+            if problem:
+                sender._tell_scheduler_problem(config, problem)
 
     @api.model
     def _make_claim(self, config, row, event, row_id):
