@@ -47,4 +47,5 @@ from . import (
     bj_api_sync_config_ui,
     bj_api_log_ui,
     bj_api_sync_delivery_ui,
+    bj_api_sync_delivery_wait,
 )
