@@ -171,8 +171,11 @@ class BjApiSyncDelivery(models.Model):
             ("schedule", "Schedule"),
             ("manual", "On demand"),
             ("pull", "Pull"),
+            ("answer", "Answer"),
         ],
         readonly=True,
+        help="What made it. Answer: the answer to another delivery of this configuration "
+        "changed the record.",
     )
     method = fields.Char(readonly=True)
     url = fields.Char(string="URL", readonly=True)

@@ -15,7 +15,7 @@ from odoo.exceptions import UserError
 from odoo.modules.module import get_manifest
 
 from ..exceptions import ApiError, ScriptError
-from ..tools import mapping, payload, redact, retry, signature, transport
+from ..tools import convert, mapping, payload, redact, retry, signature, transport
 from ..tools import url as url_tools
 from ..tools.message import Call, OutboundRequest
 from .bj_api_sync_config import split_list
@@ -26,6 +26,7 @@ from .bj_api_sync_delivery import (
     Row,
     Settlement,
 )
+from .bj_api_sync_phrase import translate
 from .bj_api_sync_script import NOTHING
 
 _logger = logging.getLogger("bj.api.outbound")
@@ -78,6 +79,15 @@ class Target:
     def total_timeout(self):
         """Seconds of one attempt in all; a read timeout is per chunk."""
         return self.connect_timeout + self.read_timeout + TRICKLE_SECONDS
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The delivery whose answer is being used, in this transaction."""
+
+    config_id: int
+    res_ids: tuple
+    event: str
 
 
 @dataclass(frozen=True)
@@ -167,16 +177,22 @@ class BjApiSyncOutbound(models.AbstractModel):
     def _trigger(self, config, records, event):
         """Have records sent by an Out configuration once this transaction is committed.
 
-        :param str event: ``create``, ``write``, ``unlink`` or ``manual``
+        :param str event: ``create``, ``write``, ``unlink`` or ``manual``; what an answer
+            of this configuration has changed is ``answer``, whatever it was
         """
         config_sudo = config.sudo()
         self._check_records(config_sudo, records)
-        if self.env.cr.postcommit.data.get(ANSWERED) == config.id:
-            return  # it would answer its own answer, for ever
-        if not config_sudo.active or not records:
+        if not config_sudo.active:
             return
         method = config_sudo.http_method_ids.name
-        if event == "unlink" or method == "GET":
+        is_deletion = event == "unlink"
+        answered = self.env.cr.postcommit.data.get(ANSWERED)
+        if answered and answered.config_id == config.id:
+            records = self._leave_out_answered(answered, method, records)
+            event = "answer"
+        if not records:
+            return
+        if is_deletion or method == "GET":
             # The record is about to go, so all that is known of it is written now, what
             # was triggered before first.
             self._flush_triggers()
@@ -203,6 +219,19 @@ class BjApiSyncOutbound(models.AbstractModel):
                 if known and known.event == "create"
                 else trigger
             )
+
+    @api.model
+    def _leave_out_answered(self, answered, method, records):
+        """Return those of ``records`` that the configuration sends because of its answer.
+
+        Not the record that was answered, which would answer its own answer for ever. Nor
+        any once it is an answer already that had the delivery made: two records whose
+        answers change each other would not end either. A GET that has an item written
+        does not ask for that item again.
+        """
+        if answered.event == "answer" or method == "GET":
+            return records.browse()
+        return records.filtered(lambda record: record.id not in answered.res_ids)
 
     @api.model
     def _get_trigger(self, event):
@@ -819,13 +848,14 @@ class BjApiSyncOutbound(models.AbstractModel):
     def _handle_answer(self, claim, config, response):
         """Do with a good answer what the configuration says, in this transaction.
 
-        What this changes does not trigger the configuration itself.
+        What this changes in the records of the delivery does not trigger the
+        configuration itself; see :meth:`_leave_out_answered`.
 
         :return: row of the next page of a pull, else ``None``
         :raise Exception: whatever the response script or the mapping raises
         """
         data = self.env.cr.postcommit.data
-        data[ANSWERED] = config.id
+        data[ANSWERED] = Answered(config.id, tuple(claim.res_ids or ()), claim.event)
         try:
             return self._use_answer(claim, config, response)
         finally:
@@ -837,8 +867,9 @@ class BjApiSyncOutbound(models.AbstractModel):
         next_row = None
         if claim.method == "GET":
             next_row = self._write_pulled(claim, config, response)
-        if config.response_field_path and records:
-            self._write_answer(config, records, response)
+        # Without a body, as under 204, there is nothing to be written.
+        if config.response_field_path and records and response.body.strip():
+            self._write_answer(claim, config, response)
         if config.response_script:
             script = self.env["bj.api.sync.script"]
             context = script._make_context(
@@ -860,10 +891,30 @@ class BjApiSyncOutbound(models.AbstractModel):
         return next_row
 
     @api.model
-    def _write_answer(self, config, records, response):
+    def _write_answer(self, claim, config, response):
         """Write one value of the answer to the field that the configuration names.
 
-        The answer to a batch has one value for each record if it is a list as long.
+        Nothing is written unless there is a value for each record of the delivery.
+        """
+        values = [
+            self._get_answer_value(config, item)
+            for item in self._get_answers(claim, config, response)
+        ]
+        *path, name = config.response_field_path.split(".")
+        model = self.env[claim.model]
+        known = set(model.browse(claim.res_ids).exists()._ids)
+        for record_id, value in zip(claim.res_ids, values, strict=True):
+            if record_id in known:
+                record = model.browse(record_id)
+                holder = record.mapped(".".join(path)) if path else record
+                holder.write({name: value})
+
+    @api.model
+    def _get_answers(self, claim, config, response):
+        """Return the part of the answer that is about each record of the delivery.
+
+        Paired by position with all that were sent, also those that are gone by now: a
+        list that is shorter or longer cannot be told apart from one that has been shifted.
         """
         try:
             answer = payload.loads(response.body)
@@ -871,26 +922,41 @@ class BjApiSyncOutbound(models.AbstractModel):
             raise UserError(
                 self.env._("The answer is not JSON, so there is no Answer Key in it.")
             ) from error
-        if isinstance(answer, list) and len(answer) == len(records):
-            answers = answer
+        count = len(claim.res_ids)
+        if isinstance(answer, list) and len(answer) == count:
+            return answer
+        if count == 1:
+            return [answer]
+        if isinstance(answer, list):
+            got = self.env._("a list of %(count)s", count=len(answer))
         else:
-            answers = [answer] * len(records)
-        for record, item in zip(records, answers, strict=True):
-            value = mapping.take_path(item, config.response_key or "")
-            if value is mapping.ABSENT:
-                raise UserError(
-                    self.env._(
-                        "The answer has no %(key)s, which should be written to "
-                        "%(field)s.",
-                        key=config.response_key,
-                        field=config.response_field_path,
-                    )
+            got = translate(self.env, convert.describe(answer))
+        raise UserError(
+            self.env._(
+                "Answer Key %(key)s: the answer to a batch of %(count)s records must be a "
+                "list of %(count)s entries in the same order, but it is %(got)s. Nothing "
+                "was written to %(field)s: read such an answer in the Response Script.",
+                key=config.response_key or "",
+                count=count,
+                got=got,
+                field=config.response_field_path,
+            )
+        )
+
+    @api.model
+    def _get_answer_value(self, config, item):
+        value = mapping.take_path(item, config.response_key or "")
+        if value is mapping.ABSENT:
+            raise UserError(
+                self.env._(
+                    "The answer has no %(key)s, which should be written to %(field)s.",
+                    key=config.response_key,
+                    field=config.response_field_path,
                 )
-            *path, name = config.response_field_path.split(".")
-            holder = record.mapped(".".join(path)) if path else record
-            if isinstance(value, dict | list):
-                value = json.dumps(value, ensure_ascii=False)
-            holder.write({name: value})
+            )
+        if isinstance(value, dict | list):
+            return json.dumps(value, ensure_ascii=False)
+        return value
 
 
 class ScriptResponse:
