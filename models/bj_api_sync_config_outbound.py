@@ -32,6 +32,16 @@ class BjApiSyncConfig(models.Model):
         "mail.activity.mixin",
     ]
 
+    lang = fields.Selection(
+        lambda self: self.env["res.lang"].get_installed(),
+        string="Language",
+        compute="_compute_lang",
+        store=True,
+        readonly=False,
+        precompute=True,
+        help="Translated values are sent, and written from answers and what is fetched, "
+        "in this language, whoever saves the record. Empty: that of the company.",
+    )
     delivery_ids = fields.One2many(
         "bj.api.sync.delivery", "config_id", string="Deliveries"
     )
@@ -60,6 +70,29 @@ class BjApiSyncConfig(models.Model):
         groups="base.group_system",  # who else may not read server actions
     )
     trigger_count = fields.Integer(compute="_compute_trigger_count")
+
+    @api.depends("request_type", "company_id")
+    def _compute_lang(self):
+        for config in self:
+            if config.request_type == "out":
+                config.lang = config.lang or config._get_company_lang()
+            else:
+                config.lang = config.lang  # of no use, and there again after a change
+
+    def _get_company_lang(self):
+        """Return the language of the Company, else of the current one, if it is used."""
+        lang = (self.company_id or self.env.company).sudo().partner_id.lang
+        return lang if lang in dict(self.env["res.lang"].get_installed()) else False
+
+    def _get_lang(self):
+        """Return the language to send in.
+
+        :return: code of a language that is installed; ``False``, which reads terms as
+            they are before any translation, where neither this nor the company has one
+        """
+        self.ensure_one()
+        is_installed = self.lang in dict(self.env["res.lang"].get_installed())
+        return self.lang if is_installed else self._get_company_lang()
 
     @api.depends("delivery_ids.state")
     def _compute_delivery_counts(self):

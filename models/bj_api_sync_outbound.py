@@ -108,16 +108,18 @@ class Draft:
 
 @dataclass(frozen=True)
 class Trigger:
-    """Who and when of a record that is to be sent; equal ones are read as a batch."""
+    """Who and when of a record that is to be sent; equal ones are read as a batch.
+
+    The language is that of the configuration, see ``_for_config``.
+    """
 
     event: str
     uid: int
-    lang: str | None
     tz: str | None
     company_ids: tuple
 
     def _get_env(self, cr):
-        context = {"lang": self.lang, "tz": self.tz}
+        context = {"tz": self.tz}
         if self.company_ids:
             context["allowed_company_ids"] = list(self.company_ids)
         return api.Environment(cr, self.uid, context, su=True)
@@ -242,7 +244,6 @@ class BjApiSyncOutbound(models.AbstractModel):
         key = (
             event,
             self.env.uid,
-            context.get("lang"),
             context.get("tz"),
             tuple(context.get("allowed_company_ids") or ()),
         )
@@ -250,7 +251,6 @@ class BjApiSyncOutbound(models.AbstractModel):
             known[key] = Trigger(
                 event,
                 self.env.uid,
-                context.get("lang"),
                 context.get("tz") or self.env.user.tz or None,
                 # The current one first: that is what it is taken for later.
                 (self.env.company | self.env.companies)._ids,
@@ -338,10 +338,12 @@ class BjApiSyncOutbound(models.AbstractModel):
 
     @api.model
     def _for_config(self, config):
-        """Return this service as superuser, in the Company of the configuration if any."""
+        """Return this service as superuser, in the Language of the configuration and in
+        its Company if any: what is sent must not depend on who has saved the record."""
         company = config.sudo().company_id
         context = {"allowed_company_ids": company.ids} if company else {}
-        return self.sudo().with_context(**context)
+        lang = config.with_env(self.sudo().env)._get_lang()
+        return self.sudo().with_context(**context, lang=lang)
 
     @api.model
     def _get_transaction_key(self):
