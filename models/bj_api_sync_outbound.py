@@ -503,7 +503,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             call.method,
             self._expand_url(config.url, params, url_values),
             headers,
-            payload=self._dump(config, data, call.method),
+            payload=self._dump(config, data, call.method, headers),
             res_id=records.id if len(records) == 1 else None,
         )
 
@@ -600,8 +600,13 @@ class BjApiSyncOutbound(models.AbstractModel):
         return data, context["headers"], context["params"]
 
     @api.model
-    def _dump(self, config, data, method):
-        """Return the body as text, ``None`` for a request without one."""
+    def _dump(self, config, data, method, headers):
+        """Return the body as text, ``None`` for a request without one.
+
+        What a script gives as text is sent as it is under a type that is not JSON.
+
+        :param dict headers: those that are not secret, as the script has left them
+        """
         if method == "GET":
             return None
         if method == "DELETE" and isinstance(data, dict):
@@ -610,9 +615,57 @@ class BjApiSyncOutbound(models.AbstractModel):
             keys = {key.split(".")[0] for key in url_tools.placeholders(config.url)}
             if keys and not set(data) - keys:
                 return None
+        if isinstance(data, str | bytes):
+            content_type = self._get_content_type(config, headers)
+            if config.content_type == "form" or not payload.is_json_type(content_type):
+                return self._check_text(data, content_type)
         if config.content_type == "form":
             return payload.dumps_form(data).decode()
         return payload.dumps(data).decode()
+
+    @api.model
+    def _get_content_type(self, config, headers):
+        """Return the Content-Type that script or Headers say, JSON if they say none."""
+        # What a script adds stands at the end, whatever the case of its name.
+        for name, value in reversed(headers.items()):
+            if name.lower() == "content-type" and value:
+                return str(value)
+        for header in config.header_ids:
+            if header.name.lower() == "content-type" and header.is_secret:
+                return header._get_value()
+        return "application/json"
+
+    @api.model
+    def _check_text(self, data, content_type):
+        """Return what a script has made the whole body, as a text that can be sent."""
+        try:
+            text = data if isinstance(data, str) else data.decode()
+            text.encode()
+        except UnicodeError as error:
+            raise UserError(
+                self.env._(
+                    "Request Script: result is no text in UTF-8 (%(error)s), and nothing "
+                    "else can be sent. Encode it, for example with b64encode.",
+                    error=error,
+                )
+            ) from error
+        if "\0" in text:
+            raise UserError(
+                self.env._(
+                    "Request Script: result has the character NUL, which no delivery can "
+                    "keep. Leave it out."
+                )
+            )
+        charset = payload.get_charset(content_type)
+        if charset not in ("utf-8", "utf8") and not text.isascii():
+            raise UserError(
+                self.env._(
+                    "Request Script: result is sent in UTF-8, but Content-Type says "
+                    "%(content_type)s. Change its charset to utf-8, or leave it out.",
+                    content_type=content_type,
+                )
+            )
+        return text
 
     @api.model
     def _wake_senders(self):
