@@ -590,13 +590,14 @@ class BjApiSyncOutbound(models.AbstractModel):
             headers=headers,
             method=call.method,
         )
-        value = script._run(
-            config.request_script,
-            "execute",
-            context,
-            name=self.env._("Request Script"),
-        )
+        name = self.env._("Request Script")
+        keep = convert.get_floats(data)  # those of the lines have been rounded
+        value = script._run(config.request_script, "execute", context, name=name)
         data = context["request_data"] if value is NOTHING else value
+        try:
+            data = convert.round_floats(data, keep)
+        except convert.ConvertError as error:
+            raise self.env["bj.api.sync.reader"]._no_number(name, error) from error
         return data, context["headers"], context["params"]
 
     @api.model
