@@ -185,21 +185,41 @@ class BjApiSyncConfig(models.Model):
     def _send_now(self, progress):
         """Do a step of a run for a button; see :meth:`_show_progress`."""
         config = self.sudo()
-        progress = progress or {"done": 0, "total": config._count_schedule()}
-        done = progress["done"] + config._run_schedule(seconds=STEP_SECONDS)
+        progress = progress or {
+            "total": config._count_schedule(),
+            "is_first": not config.last_sync_date,
+            "sent": 0,
+            "failed": 0,
+        }
+        sent, failed = config._run_step(STEP_SECONDS)
+        progress["sent"] += sent
+        progress["failed"] += failed
+        message = self._describe_run(progress)
         if not config.sync_start_date:
-            return self._notify(self.env._("%s records will be sent.", done))
+            return self._notify(message)
+        done = max(progress["total"] - config._count_schedule(), 0)
+        later = self.env._("The next run goes on from there.")
         return self._show_progress(
             "action_run_now",
             done,
             progress["total"],
-            {"done": done, "total": progress["total"]},
-            self._notify(
-                self.env._(
-                    "%s records will be sent. The next run goes on from there.", done
-                )
-            ),
+            progress,
+            self._notify(f"{message} {later}"),
         )
+
+    def _describe_run(self, progress):
+        if progress["sent"] or progress["failed"]:
+            message = self.env._("%s records will be sent.", progress["sent"])
+        elif self.sync_scope == "modified" and not progress["is_first"]:
+            message = self.env._("Nothing has changed since the last run.")
+        else:
+            message = self.env._("No record is to be sent: see the Filter Domain.")
+        if progress["failed"]:
+            failed = self.env._(
+                "%s could not be built: their Deliveries say why.", progress["failed"]
+            )
+            message = f"{message} {failed}"
+        return message
 
     def action_test_connection(self):
         """Make a real request and say in words how it went."""
@@ -386,15 +406,20 @@ class BjApiSyncConfig(models.Model):
         last record it has sent; a scheduled action is called again at once.
 
         :param seconds: without it, a scheduled action takes 20, anything else no end
-        :return: number of records, or of pulls that were begun
+        :return: number of records that are to be sent, or of pulls that were begun
         """
+        sent, _failed = self._run_step(seconds)
+        return sent
+
+    def _run_step(self, seconds=None):
+        """As :meth:`_run_schedule`, and how many records could not be built besides."""
         self.ensure_one()
         outbound = self.env["bj.api.sync.outbound"]._for_config(self)
         self = self.with_env(outbound.env)
         if not self.active:
-            return 0
+            return 0, 0
         if self.http_method_ids.name == "GET":
-            return len(outbound._enqueue_pull(self))
+            return len(outbound._enqueue_pull(self)), 0
         is_cron = bool(self.env.context.get("cron_id"))
         if seconds is None:
             seconds = CRON_SECONDS if is_cron else math.inf
@@ -404,13 +429,20 @@ class BjApiSyncConfig(models.Model):
         domain = self._get_schedule_domain()
         model = self.env[self.model_name].sudo()
         only_changed = self.sync_scope == "modified"
-        count = 0
+        sent = failed = 0
         while True:
             records = model.search(
                 [*domain, ("id", ">", self.sync_position)], order="id", limit=CHUNK
             )
-            outbound._enqueue(self, records, "schedule", skip_unchanged=only_changed)
-            count += len(records)
+            made = outbound._enqueue(
+                self, records, "schedule", skip_unchanged=only_changed
+            )
+            broken = made.filtered(lambda delivery: delivery.state == "failed")
+            # A batch of this transaction may hold records of the part before it.
+            sent += len(
+                {i for d in made - broken for i in d.res_ids} & set(records.ids)
+            )
+            failed += sum(len(delivery.res_ids) for delivery in broken)
             if len(records) < CHUNK:
                 break
             self._update_quietly(sync_position=records[-1].id)
@@ -420,11 +452,11 @@ class BjApiSyncConfig(models.Model):
             if time.monotonic() - start > seconds:
                 if is_cron:
                     self.env["ir.cron"].browse(self.env.context["cron_id"])._trigger()
-                return count
+                return sent, failed
         self._update_quietly(
             last_sync_date=self.sync_start_date, sync_start_date=None, sync_position=0
         )
-        return count
+        return sent, failed
 
     def _count_schedule(self):
         """Return how many records a run has before it, from where the last one ended."""

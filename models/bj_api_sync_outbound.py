@@ -308,8 +308,8 @@ class BjApiSyncOutbound(models.AbstractModel):
         Records that this transaction has enqueued already get another payload instead of
         another delivery.
 
-        :param bool skip_unchanged: leave out records whose last delivery has the very
-            same payload
+        :param bool skip_unchanged: leave out records about which the last delivery says
+            the very same
         :return: the deliveries
         """
         self = self._for_config(config)
@@ -320,15 +320,12 @@ class BjApiSyncOutbound(models.AbstractModel):
             return deliveries
         key, is_known = self._get_transaction_key()
         own = deliveries._get_own_rows(config, key) if is_known else []
-        if self._is_batched(config):
-            rows = self._build_batches(config, records, own)
+        if not self._is_batched(config):
+            rows = self._build_single(config, records, own, skip_unchanged)
+        elif skip_unchanged:
+            rows = self._build_changed_batches(config, records, own)
         else:
-            by_record = {ids[0]: row_id for row_id, ids in own if len(ids) == 1}
-            rows = self._build_rows(config, records)
-            for row in rows:
-                row.id = by_record.get(row.res_id, 0)
-        if skip_unchanged:
-            rows = deliveries._drop_unchanged(config, rows)
+            rows = self._build_batches(config, records, own)
         deliveries._update_rows(self.env, event, [row for row in rows if row.id])
         new = [row for row in rows if not row.id]
         ids = deliveries._insert_rows(config, self.env, event, new, key=key)
@@ -380,6 +377,31 @@ class BjApiSyncOutbound(models.AbstractModel):
             and config.content_type == "json"
             and config.http_method_ids.name != "GET"
         )
+
+    @api.model
+    def _build_single(self, config, records, own, skip_unchanged):
+        """Return a row for each record, which may be one that this transaction has."""
+        rows = self._build_rows(config, records)
+        if skip_unchanged:
+            unchanged = self.env["bj.api.sync.delivery"]._get_unchanged(config, rows)
+            rows = [row for row in rows if row.res_id not in unchanged]
+        by_record = {ids[0]: row_id for row_id, ids in own if len(ids) == 1}
+        for row in rows:
+            row.id = by_record.get(row.res_id, 0)
+        return rows
+
+    @api.model
+    def _build_changed_batches(self, config, records, own):
+        """Return full batches of the records that have something new to say.
+
+        What each has to say is known once a batch with it is built.
+        """
+        rows = self._build_rows(config, records)
+        unchanged = self.env["bj.api.sync.delivery"]._get_unchanged(config, rows)
+        if not unchanged and not own:
+            return rows
+        rest = records.filtered(lambda record: record.id not in unchanged)
+        return self._build_batches(config, rest, own) if rest else []
 
     @api.model
     def _build_batches(self, config, records, own):
