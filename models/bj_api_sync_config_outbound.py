@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 from markupsafe import escape
-from odoo import api, fields, models
+from odoo import api, fields, models, tools
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
@@ -113,6 +113,45 @@ class BjApiSyncConfig(models.Model):
     def _compute_trigger_count(self):
         for config in self:
             config.trigger_count = len(config.sudo().server_action_ids)
+
+    @api.model
+    @tools.ormcache()
+    def _get_answer_fields_by_model(self):
+        """Return ``{model: names}`` of the fields that answers are written to.
+
+        Also under the names of models that have these fields by ``_inherits``, or that
+        they have them from. Not required ones: without a value there is no record.
+        """
+        configs = self.sudo().with_context(active_test=False)
+        configs = configs.search(
+            [("request_type", "=", "out"), ("response_field_path", "!=", False)]
+        )
+        origins = {
+            self._get_origin(config.model_name, config.response_field_path)
+            for config in configs
+        }
+        found = {}
+        for model_name, name in origins - {None}:
+            for model in self.env.registry.values():
+                field = model._fields.get(name)
+                if (
+                    field
+                    and not field.required
+                    and self._get_origin(model._name, name) == (model_name, name)
+                ):
+                    found.setdefault(model._name, set()).add(name)
+        return {model_name: frozenset(names) for model_name, names in found.items()}
+
+    @api.model
+    def _get_origin(self, model_name, name):
+        """Return the model that a direct field is inherited from, and its name."""
+        model = self.env.get(model_name)
+        while model is not None and name in model._fields:
+            field = model._fields[name]
+            if not field.inherited:
+                return model._name, name
+            model = self.env[model._fields[field.related.split(".")[0]].comodel_name]
+        return None
 
     @api.ondelete(at_uninstall=False)
     def _unlink_triggers(self):
