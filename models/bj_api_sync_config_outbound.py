@@ -10,9 +10,10 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..compat import all_of, group_users
-from ..tools import transport
+from ..tools import field_reads, transport
 from ..tools import url as url_tools
 from ..tools.message import OutboundRequest
+from .bj_api_sync_config_line import MAGIC_FIELDS
 from .bj_api_sync_delivery import commit_unless_testing
 from .bj_api_sync_progress import STEP_SECONDS
 
@@ -278,16 +279,12 @@ class BjApiSyncConfig(models.Model):
         self.check_access("write")
         self._check_is_out()
         is_delete = self.http_method_ids.name == "DELETE"
-        fields_read = {
-            (line.field_path or "").split(".")[0] for line in self.line_ids
-        } - {"", "id"}
         # Without trigger fields a rule fires for every recomputation of the record.
+        watched = self._get_watched_fields()
         triggers = (
             self.env["ir.model.fields"]
             .sudo()
-            .search(
-                [("model", "=", self.model_name), ("name", "in", list(fields_read))]
-            )
+            .search([("model", "=", self.model_name), ("name", "in", watched)])
         )
         rule = (
             self.env["base.automation"]
@@ -312,6 +309,33 @@ class BjApiSyncConfig(models.Model):
             )
         )
         return self._open(rule)
+
+    def _get_watched_fields(self):
+        """Return the names of the fields whose change may change what is sent.
+
+        Those of the lines, those that scripts read as far as their text tells, and those
+        of the Filter Domain and the Company, which let a record in. A rule does not see
+        a field change that is computed each time it is read, but what it depends on.
+        """
+        self.ensure_one()
+        config_sudo = self.sudo()  # whoever may edit it may not read scripts
+        names = set(field_reads.of_domain(self._get_send_domain()))
+        names |= field_reads.of_script(config_sudo.request_script)
+        for line in config_sudo.line_ids:
+            names.add((line.field_path or "").split(".")[0])
+            if line.value_type in ("python_plain", "python_relational"):
+                names |= field_reads.of_script(line.script)
+        known = self.env[self.model_name]._fields
+        depends = self.env.registry.field_depends
+        found, waiting = set(), names
+        while waiting:
+            name = waiting.pop()
+            if name in known and name not in found:
+                found.add(name)
+                if known[name].compute and not known[name].store:
+                    paths = depends.get(known[name], ())
+                    waiting |= {path.split(".")[0] for path in paths}
+        return sorted(found - set(MAGIC_FIELDS))
 
     def action_create_cron(self):
         """Create a scheduled action that sends, or pulls, once a day.
