@@ -933,11 +933,12 @@ class BjApiSyncOutbound(models.AbstractModel):
         :raise Exception: whatever the response script or the mapping raises
         """
         data = self.env.cr.postcommit.data
+        before = data.get(ANSWERED)  # of the delivery whose script has sent this one
         data[ANSWERED] = Answered(config.id, tuple(claim.res_ids or ()), claim.event)
         try:
             return self._use_answer(claim, config, response)
         finally:
-            data.pop(ANSWERED, None)
+            data[ANSWERED] = before
 
     @api.model
     def _use_answer(self, claim, config, response):

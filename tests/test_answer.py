@@ -120,6 +120,20 @@ class TestAnswersTrigger(OutboundCase):
             [(first.ids, "manual", "delivered"), (second.ids, "answer", "delivered")],
         )
 
+    def test_it_holds_after_the_script_has_sent_something_else_too(self):
+        other = super()._make_config("PUT", "/other/{ref}", response_script="pass")
+        config = self._make_config(
+            filter_domain="[('ref', '=', 'C1')]",
+            response_script=f"env['bj.api.sync.config'].browse({other.id})"
+            "._make_outbound_http_request(record)\nrecord.write({'comment': 'x'})",
+        )
+        partner = self._make_partner()
+        self._commit()
+        self._get_deliveries(config).action_cancel()
+        sent = self._get_sent(config, partner)
+        self.assertEqual(sent, [(partner.ids, "write", "delivered")])
+        self.assertEqual(len(self._get_deliveries(other)), 1)
+
     def test_other_configurations_are_triggered_as_ever(self):
         config, (first, second) = self._make_chain(2)
         other = self._make_config("PUT", "/other/{ref}")
