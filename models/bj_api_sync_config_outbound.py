@@ -500,6 +500,7 @@ class BjApiSyncConfig(models.Model):
             made = outbound._enqueue(
                 self, records, "schedule", skip_unchanged=only_changed
             )
+            made.fetch(["state", "res_ids"])  # and not all the payloads
             broken = made.filtered(lambda delivery: delivery.state == "failed")
             # A batch of this transaction may hold records of the part before it.
             sent += len(
