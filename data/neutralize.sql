@@ -27,4 +27,6 @@ UPDATE bj_api_sync_delivery
    SET headers = NULL,
        url_secret = NULL,
        url = 'https://neutralized.invalid/';
+-- Items of others, as they came.
+DELETE FROM bj_api_sync_event;
 DELETE FROM bj_api_sync_destination;

@@ -724,6 +724,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         """Return what an answer means for its delivery, as a :class:`Settlement`."""
         attempt_409 = 2 if claim.last_status_code == 409 else 1
         verdict = retry.classify(response.status, response.error_kind, attempt_409)
+        verdict = retry.DELIVERED if self._is_pull_end(claim, response) else verdict
         tries = claim.attempt_count - claim.attempts_before
         state, delay, error = "delivered", 0.0, ""
         if verdict != retry.DELIVERED:
@@ -821,13 +822,14 @@ class BjApiSyncOutbound(models.AbstractModel):
 
         What this changes does not trigger the configuration itself.
 
-        :return: row of the next page of a pull, else ``None``
+        :return: row of the next page of a pull, or its ``PullStop``, else ``None``
         :raise Exception: whatever the response script or the mapping raises
         """
         data = self.env.cr.postcommit.data
         data[ANSWERED] = config.id
         try:
-            return self._use_answer(claim, config, response)
+            service = self.with_env(self._get_answer_env(claim, config))
+            return service._use_answer(claim, config, response)
         finally:
             data.pop(ANSWERED, None)
 
@@ -837,6 +839,8 @@ class BjApiSyncOutbound(models.AbstractModel):
         next_row = None
         if claim.method == "GET":
             next_row = self._write_pulled(claim, config, response)
+        if not response.ok:
+            return next_row  # the end of a pull: nothing that a script could read
         if config.response_field_path and records:
             self._write_answer(config, records, response)
         if config.response_script:

@@ -21,6 +21,7 @@ from .bj_api_sync_delivery import (
     commit_unless_testing,
 )
 from .bj_api_sync_outbound import OutboundResult, describe, get_failure, parse_json
+from .bj_api_sync_pull import PullStop
 from .bj_api_sync_secret import SecretUnavailable
 
 _logger = logging.getLogger("bj.api.sender")
@@ -446,7 +447,7 @@ class BjApiSyncSender(models.AbstractModel):
         configs = self.env["bj.api.sync.config"]
         failed = {}
         for settlement, _response in settled:
-            if settlement.status_code == 410:
+            if settlement.status_code == 410 and settlement.state == "failed":
                 configs.browse(settlement.claim.config_id)._pause(settlement.error)
             elif settlement.state == "failed":
                 failed[settlement.claim.config_id] = settlement.error
@@ -485,7 +486,9 @@ class BjApiSyncSender(models.AbstractModel):
         config = env["bj.api.sync.config"].browse(claim.config_id)
         outbound = env["bj.api.sync.outbound"]
         next_row = outbound._handle_answer(claim, config, response)
-        if next_row:
+        if isinstance(next_row, PullStop):
+            settlement = next_row.fail(settlement)
+        elif next_row:
             env["bj.api.sync.delivery"]._insert_rows(config, env, "pull", [next_row])
         self._settle([(settlement, response)])
 
@@ -575,6 +578,10 @@ class BjApiSyncSender(models.AbstractModel):
                 error = describe(raised)
                 _logger.warning("Delivery %s: %s", claim.id, error, exc_info=True)
                 settle(self._fail_delivered, get_failed(settlement, raised))
+            if isinstance(next_row, PullStop):
+                failed, next_row = next_row.fail(settlement), None
+                error = failed.error
+                settle(self._fail_delivered, failed)
         if settlement.state == "pending":
             outbound._wake_senders()
             if is_apart:

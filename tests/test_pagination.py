@@ -74,7 +74,8 @@ class TestWhatIsAnnounced(PureCase):
             {"id": 1, "page": {"total": 9}},
         ]:
             with self.subTest(item=item):
-                self.assertEqual(pagination.read(item, {}, (), is_item=True), Facts())
+                facts = pagination.read(item, {}, (), is_item=True)
+                self.assertEqual(facts, Facts())
                 answer = {"data": item}
                 facts = pagination.read(answer, {}, ("data",), is_item=True)
                 self.assertEqual(facts, Facts())
@@ -105,6 +106,7 @@ class TestWhatIsAnnounced(PureCase):
             with self.subTest(answer=answer, headers=headers):
                 facts = pagination.read({"data": [1], **answer}, headers, ("data",))
                 self.assertEqual((facts.total, facts.pages), (total, pages))
+                self.assertEqual(facts.is_vague, bool(total) and total[0] == "count")
 
 
 class WalkCase(PureCase):
@@ -187,6 +189,9 @@ class TestGoingOn(WalkCase):
             self.assertEqual(self._walk(style, [one, one])[-1].error, "same")
             has_all = ([1, 2], total(2))
             self.assertEqual(self._walk(style, [has_all, has_all])[-1], Step())
+            # Only the number of items on this page, perhaps.
+            vague = ([1, 2], Facts(total=("count", 2), is_vague=True))
+            self.assertEqual(self._walk(style, [vague, vague])[-1].error, "same")
             lacks = ([1, 2], total(4))
             self.assertEqual(self._walk(style, [lacks, lacks])[-1].error, "same")
 

@@ -97,6 +97,7 @@ class Facts:
 
     :param tuple signs: of :class:`Sign`; without any, nothing more is announced
     :param tuple total: ``(key, number of items in all)`` or ``None``
+    :param bool is_vague: the total may be the number of items on this page
     :param tuple pages: ``(key, number of pages in all)`` or ``None``
     :param str before: key that tells of a page before this one, ``""`` without one
     :param bool is_last: it says in so many words that nothing follows
@@ -105,6 +106,7 @@ class Facts:
 
     signs: tuple = ()
     total: tuple | None = None
+    is_vague: bool = False
     pages: tuple | None = None
     before: str = ""
     is_last: bool = False
@@ -158,6 +160,7 @@ def read(answer, headers=None, path=(), is_item=False):
     return Facts(
         signs=tuple(signs),
         total=found.total or found.header_total or found.vague_total,
+        is_vague=bool(found.vague_total and not (found.total or found.header_total)),
         pages=found.pages or found.header_pages,
         before=found.before,
         is_last=is_last,
@@ -352,9 +355,10 @@ class Walk:
         state = self.state
         self.count = count
         state["number"] = state.get("number", 0) + 1
-        for name in ("total", "pages"):
-            if getattr(facts, name):
-                state[name] = list(getattr(facts, name))
+        if facts.total:
+            state["total"] = [*facts.total, facts.is_vague]
+        if facts.pages:
+            state["pages"] = list(facts.pages)
         if state["number"] == 1 and self.style == "page":
             state["before"] = facts.before
         self.verdict = self._get_verdict(digest, count)
@@ -373,7 +377,7 @@ class Walk:
         if state.get("zero"):
             return "repeated" if digest == state.get("first") else "new"
         if digest == state.get("last"):
-            has_all = self._get_shortage() is None and state.get("total")
+            has_all = self._has_all()
             return "repeated" if state["filled"] > 1 or has_all else "same"
         return "circle" if _meets(state, "page_seen", digest) else "new"
 
@@ -443,7 +447,7 @@ class Walk:
             self.style == "page"
             and not state.get("zero")
             and state.get("came")
-            and (shortage or (state.get("before") and not state.get("total")))
+            and (shortage or (state.get("before") and not self._has_all()))
         ):
             # Nobody says from where the other side counts its pages. Asked only where
             # the pull would fail without it, so it costs the others nothing.
@@ -453,6 +457,11 @@ class Walk:
             return Step(error="unfollowed", keys=tuple(sign.key for sign in signs))
         return shortage or Step()
 
+    def _has_all(self):
+        """Tell whether a total says, without a doubt, that all items have come."""
+        _key, expected, is_vague = self.state.get("total") or ("", 0, True)
+        return not is_vague and self.state.get("came", 0) >= expected
+
     def _get_shortage(self, page=None):
         """Return the step that says what has not come yet, ``None`` if all has.
 
@@ -461,10 +470,11 @@ class Walk:
         state = self.state
         came = state.get("came", 0)
         if state.get("total"):
-            key, expected = state["total"]
+            key, expected, is_vague = state["total"]
             if came < expected:
                 return Step(error="missing", keys=(key,), expected=expected, came=came)
-            return None
+            if not is_vague:
+                return None
         if state.get("pages"):
             key, expected = state["pages"]
             seen = page or state.get("filled", 0)
