@@ -258,7 +258,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         texts = []
         for index, key, kind in page.repairs:
             place = key if index is None else f"[{index}] {key}"
-            texts.append(f"{place}: {self._describe_note(kind)}")
+            texts.append(f"{place[:MAX_WORDS]}: {self._describe_note(kind)}")
         self._log_page(
             claim,
             config,

@@ -36,6 +36,9 @@ class TestWhatIsAnnounced(PureCase):
              ["meta.after_cursor", "meta.has_more"]),
             ({"pages": {"next": {"page": 2, "starting_after": "x"}}},
              ["pages.next.page", "pages.next.starting_after"]),
+            ({"offset": "itrEN2TCbrcSN2BMs/rec5"}, ["offset"]),
+            ({"meta": {"pagination": {"links": {"next": "?page=2"}}}},
+             ["meta.pagination.links.next"]),
             ({"isLast": False}, ["isLast"]),
             ({"last": False}, ["last"]),
             ({"hasMore": 1}, ["hasMore"]),
@@ -62,7 +65,7 @@ class TestWhatIsAnnounced(PureCase):
             {"cursor": "x", "has_more": False}, {"after": "2026-01-01"},
             {"links": {"last": "/items?page=9", "self": "/items"}},
             {"pageInfo": {"endCursor": "x", "hasNextPage": False}},
-            {"pageInfo": {"endCursor": "x"}}, {"shop": {"next": "x", "done": False}},
+            {"offset": 2}, {"offset": "2"}, {"pageInfo": {"endCursor": "x"}}, {"shop": {"next": "x", "done": False}},
         ]:  # fmt: skip
             with self.subTest(answer=answer):
                 self.assertEqual(keys({"data": [1], **answer}), [])

@@ -317,6 +317,14 @@ class TestPullNextUrl(PullCase):
         _partners, report = self._pull(config)
         self._assert_incomplete(config, report, 2, "division by zero")
 
+    def test_a_script_that_pulls_itself_is_told_the_same(self):
+        self.receiver.on("/items", as_json({"data": self.items[:2], "has_more": True}))
+        config = self._make_pull()
+        result = config._make_outbound_http_request()
+        self.assertFalse(result)
+        self.assertIn("has_more", result["message"])
+        self._assert_incomplete(config, self._get_report(config), 2, "has_more")
+
     def test_send_again_goes_on_where_the_pull_ended(self):
         page = {"items": self.items[:2], "next_cursor": "x"}
         self.receiver.on(

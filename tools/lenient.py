@@ -7,6 +7,7 @@ only the item that it stands in is refused.
 
 import codecs
 import json
+import math
 import re
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']+)", re.IGNORECASE)
+_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f]")
 # U+FDD0 to U+FDEF are no characters (Unicode 23.7): for the time of parsing they stand
@@ -73,23 +75,27 @@ def loads(body, content_type=""):
     :return: notes are :class:`Note`, at most 1000
     :raise Unreadable: there is no JSON in it
     """
-    text, is_mixed = _decode(body, content_type)
+    text, is_mixed, is_odd = _decode(body, content_type)
     if not text.strip():
         raise Unreadable("it is empty")
     if _get_depth(text) > MAX_DEPTH:
         raise Unreadable(f"it is nested deeper than {MAX_DEPTH} levels")
     repair = _Repair(is_mixed)
+    parser = _Parser()
     try:
-        value = _decoder.decode(text)
+        value = parser.decode(text)
     except json.JSONDecodeError as error:
         repair.odd = _ODD_OR_RAW
+        is_odd = True
         try:
-            value = _decoder.decode(_STRING.sub(_mark_controls, text))
+            value = parser.decode(_STRING.sub(_mark_controls, text))
         except json.JSONDecodeError:
             # The first place is the right one: nothing was moved yet.
             raise Unreadable(
                 f"{error.msg} (line {error.lineno}, column {error.colno})"
             ) from error
+    if not (is_odd or parser.is_odd or _ESCAPE.search(text)):
+        return value, []
     return repair.value(value, ()), repair.notes
 
 
@@ -122,20 +128,20 @@ def _is_text(name):
 
 
 def _decode(body, content_type):
-    """Return the text, and whether bytes that are none were kept as surrogates."""
+    """Return the text, whether bytes that are none were kept in it as surrogates, and
+    whether there may be other surrogates in it."""
     name, skipped = get_charset(body, content_type)
     body = body[skipped:]
     try:
-        return body.decode(name), False
+        return body.decode(name), False, False
     except UnicodeDecodeError as error:
         if name not in ("utf-8", "utf-16-le", "utf-16-be"):
             bad = body[error.start]
             raise Unreadable(f"byte 0x{bad:02x} is not {name}") from error
     if name == "utf-8":
-        return body.decode(name, "surrogateescape"), True
-    return body.decode(
-        name, "surrogatepass" if len(body) % 2 == 0 else "replace"
-    ), False
+        return body.decode(name, "surrogateescape"), True, True
+    how = "surrogatepass" if len(body) % 2 == 0 else "replace"
+    return body.decode(name, how), False, True
 
 
 def _get_depth(text):
@@ -210,35 +216,45 @@ class _Repair:
             self.notes.append(Note(path, kind))
 
 
-def _object(pairs):
-    result = dict(pairs)
-    if len(result) == len(pairs):
+class _Parser:
+    """Takes what is nearly JSON, and tells whether there was anything like that."""
+
+    def __init__(self):
+        self.is_odd = False
+        self.decode = json.JSONDecoder(
+            object_pairs_hook=self._object,
+            parse_int=self._integer,
+            parse_float=self._float,
+            parse_constant=self._constant,
+        ).decode
+
+    def _object(self, pairs):
+        result = dict(pairs)
+        if len(result) == len(pairs):
+            return result
+        self.is_odd = True
+        result = _Twice(result)
+        seen, twice = set(), {}
+        for key, _value in pairs:
+            if key in seen:
+                twice[key] = True
+            seen.add(key)
+        result.keys_twice = tuple(twice)
         return result
-    result = _Twice(result)
-    seen, twice = set(), {}
-    for key, _value in pairs:
-        if key in seen:
-            twice[key] = True
-        seen.add(key)
-    result.keys_twice = tuple(twice)
-    return result
 
+    def _integer(self, token):
+        return int(token) if len(token) <= MAX_DIGITS else self._odd(RANGE)
 
-def _integer(token):
-    return int(token) if len(token) <= MAX_DIGITS else _Odd(RANGE)
+    def _float(self, token):
+        value = float(token)
+        return value if math.isfinite(value) else self._odd(RANGE)
 
+    def _constant(self, _token):
+        return self._odd(NAN)
 
-def _float(token):
-    value = float(token)
-    return _Odd(RANGE) if value in (float("inf"), float("-inf")) else value
-
-
-_decoder = json.JSONDecoder(
-    object_pairs_hook=_object,
-    parse_int=_integer,
-    parse_float=_float,
-    parse_constant=lambda _token: _Odd(NAN),
-)
+    def _odd(self, kind):
+        self.is_odd = True
+        return _Odd(kind)
 
 
 # -- failures that are told in a 200 ---------------------------------------------------

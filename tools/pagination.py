@@ -211,7 +211,7 @@ def _look(found, place, trail, is_item, path=(), depth=0, is_named=True):
             if name in TOTALS:
                 _note_total(found, where, value.get("value"), name)
             elif (
-                key not in path and depth < 2 and (is_holder or not (is_item or depth))
+                key not in path and depth < 3 and (is_holder or not (is_item or depth))
             ):
                 _look(
                     found,
@@ -242,6 +242,10 @@ def _note(found, name, where, value, is_named):
     elif name == "endcursor":
         if _is_token(value):
             found.companions.append(Sign(where, value))
+    elif name == "offset" and is_named:
+        # A number says where this page is, a word where the next one is (Airtable).
+        if isinstance(value, str) and _is_token(value) and _number(value) is None:
+            found.signs.append(Sign(where, value))
     elif name in TOKENS or name in URLS or (is_named and name in VAGUE_TOKENS):
         # At the top "after" is what was asked for, under "cursors" (Meta) it is always
         # there.
