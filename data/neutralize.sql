@@ -28,4 +28,6 @@ UPDATE bj_api_sync_delivery
        url_secret = NULL,
        answer = NULL,
        url = 'https://neutralized.invalid/';
+-- Items of others, as they came.
+DELETE FROM bj_api_sync_event;
 DELETE FROM bj_api_sync_destination;

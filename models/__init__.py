@@ -34,6 +34,8 @@ from . import (
     bj_api_sync_destination,
     bj_api_sync_outbound,
     bj_api_sync_pull,
+    bj_api_sync_pull_page,
+    bj_api_sync_event,
     bj_api_sync_arrival,
     bj_api_sync_sender,
     bj_api_sync_sender_settle,

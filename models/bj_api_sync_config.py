@@ -177,8 +177,8 @@ class BjApiSyncConfig(models.Model):
         precompute=True,
         copy=False,
         ondelete="restrict",
-        help="Requests run with the access rights, record rules, language and time zone "
-        "of this user.",
+        help="Requests run, and what is fetched is written, with the access rights, record "
+        "rules, language and time zone of this user.",
     )
     response_format = fields.Selection(
         [("bare", "Bare"), ("status", "Status"), ("success", "Success")],
@@ -595,6 +595,8 @@ class BjApiSyncConfig(models.Model):
                     "%(model)s has no field %(path)s.", model=self.model_name, path=path
                 )
                 self._fail(f"{label}: {message}")
+            if self.http_method_ids.name == "GET":
+                self._check_run_as()
             return
         if not self.endpoint:
             return
@@ -615,6 +617,10 @@ class BjApiSyncConfig(models.Model):
                 )
             )
         self._check_run_as()
+        if self.auth_type == "basic" and not (
+            self.auth_login and self.sudo().auth_password_secret
+        ):
+            self._fail(self.env._("Basic Auth needs a Login and a Password."))
 
     def _get_field(self, path):
         """Return the field at the end of the path, ``None`` if there is no such path."""
@@ -671,10 +677,8 @@ class BjApiSyncConfig(models.Model):
                     company=self.company_id.name,
                 )
             )
-        if self.auth_type == "basic" and not (
-            self.auth_login and self.sudo().auth_password_secret
-        ):
-            self._fail(self.env._("Basic Auth needs a Login and a Password."))
+        if self.request_type == "out" and not user.active:
+            self._fail(self.env._("Run As: %s is archived.", user.name))
 
     def _check_identifier(self):
         self.ensure_one()

@@ -90,6 +90,7 @@ class BjApiSyncConfig(models.Model):
 
     @api.depends(
         "request_type",
+        "http_method_ids",
         "endpoint",
         "auth_type",
         "user_id",
@@ -105,7 +106,9 @@ class BjApiSyncConfig(models.Model):
             served = config.request_type == "in" and bool(config.endpoint)
             config_sudo = config.sudo()  # secrets are for managers only
             user_sudo = config_sudo.user_id
-            config.is_run_as_admin = served and user_sudo.has_group("base.group_system")
+            config.is_run_as_admin = (served or config.is_get) and user_sudo.has_group(
+                "base.group_system"
+            )
             config.is_public = (
                 served and config.auth_type == "none" and not config.header_ids
             )

@@ -875,6 +875,8 @@ class BjApiSyncOutbound(models.AbstractModel):
             method=claim.method,
             wait=wait,
         )
+        if self._is_pull_end(claim, response):
+            verdict = retry.DELIVERED
         state, delay, error = "delivered", 0.0, ""
         throttled_for = self._get_throttled_seconds(claim, response, wait, now)
         is_throttled = throttled_for is not None
@@ -997,14 +999,15 @@ class BjApiSyncOutbound(models.AbstractModel):
         What this changes in the records of the delivery does not trigger the
         configuration itself; see :meth:`_leave_out_answered`.
 
-        :return: row of the next page of a pull, else ``None``
+        :return: row of the next page of a pull, or its ``PullStop``, else ``None``
         :raise Exception: whatever the response script or the mapping raises
         """
         data = self.env.cr.postcommit.data
         before = data.get(ANSWERED)  # of the delivery whose script has sent this one
         data[ANSWERED] = Answered(config.id, tuple(claim.res_ids or ()), claim.event)
         try:
-            return self._use_answer(claim, config, response)
+            service = self.with_env(self._get_answer_env(claim, config))
+            return service._use_answer(claim, config, response)
         finally:
             data[ANSWERED] = before
 
@@ -1014,6 +1017,8 @@ class BjApiSyncOutbound(models.AbstractModel):
         next_row = None
         if claim.method == "GET":
             next_row = self._write_pulled(claim, config, response)
+        if not response.ok:
+            return next_row  # the end of a pull: nothing that a script could read
         # Without a body, as under 204, there is nothing to be written.
         if config.response_field_path and records and response.body.strip():
             without = self._filter_without_value(config, records)

@@ -1,13 +1,12 @@
-import hashlib
 import json
 import logging
-import re
+from dataclasses import dataclass, replace
 
-from odoo import api, fields, models
+from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import UserError
 
 from ..exceptions import ApiError
-from ..tools import mapping, payload
+from ..tools import pagination
 from ..tools.message import Call
 from .bj_api_sync_delivery import Row
 from .bj_api_sync_outbound import describe, get_destination, get_failure
@@ -21,21 +20,29 @@ PAGE_PARAMS = {
     "cursor": ("limit", "cursor"),
     "link": (),
 }
-# Where an answer has its list, and the cursor of the next page, when nobody says.
-ROOTS = ("data", "items", "results", "records", "value")
-CURSORS = (
-    "next_cursor",
-    "nextCursor",
-    "cursor",
-    "next",
-    "next_page_token",
-    "nextPageToken",
-)
-CURSOR_HOLDERS = ("", "pagination", "paging", "meta", "page_info", "pageInfo", "links")
-MAX_REPORTED = 20  # failed items that a log row names
 NO_COUNTS = {"pages": 0, "created": 0, "updated": 0, "unchanged": 0, "errors": 0}
 COUNTED = {"error": "errors"}  # where the name of a status is another one
 EPOCH = "1970-01-01T00:00:00Z"
+# Statuses by which page 0 may be refused without anything being wrong.
+RETRIED_OR_REFUSED = (401, 403, 408, 425, 429)
+
+
+@dataclass(frozen=True)
+class PullStop:
+    """Why a pull cannot go on after a page whose items are kept."""
+
+    error: str
+    counts: dict
+
+    def fail(self, settlement):
+        """Return the settlement of the page's delivery: failed, with nothing undone."""
+        return replace(
+            settlement,
+            claim=replace(settlement.claim, pull_counts=self.counts),
+            state="failed",
+            error=self.error,
+            log={**settlement.log, "status": "error", "error_message": self.error},
+        )
 
 
 class BjApiSyncOutbound(models.AbstractModel):
@@ -89,6 +96,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         data=None,
         *,
         token=None,
+        is_url=False,
         sync_date=None,
         counts=None,
     ):
@@ -98,7 +106,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         that no Parameter holds are added under their own names.
 
         :param dict data: payload of ``record``, for placeholders
-        :param str token: offset, page number, cursor or URL of the page
+        :param str token: offset, page number, cursor or, if ``is_url``, URL of the page
         :param dict counts: of the pages before, see :meth:`_write_pulled`
         """
         params, headers = draft._get_params(), dict(draft.headers)
@@ -122,77 +130,147 @@ class BjApiSyncOutbound(models.AbstractModel):
             _data, headers, params = self._run_request_script(
                 config, records, {}, headers, params, call
             )
-        url = token if style == "link" and token else None
-        url = url or self._expand_url(config.url, params, values)
+        url = token if is_url else self._expand_url(config.url, params, values)
         return self._make_row(
             draft,
             "GET",
             url,
             headers,
             res_id=record.id if record else None,
-            page_token=None if style == "link" else token,  # there it is the URL
+            page_token=None if is_url else token,
             sync_date=sync_date or fields.Datetime.now(),
             pull_counts=counts,
         )
 
+    # -- with whose rights -------------------------------------------------------------
+
+    @api.model
+    def _get_answer_env(self, claim, config):
+        """Return the environment that the answer to a delivery is used in.
+
+        What comes from elsewhere is written with the rights of a user, as if that user
+        had called: the other side must not reach more than he does.
+        """
+        if claim.method != "GET":
+            return self.env
+        return self._get_run_as_env(config)
+
+    @api.model
+    def _get_run_as_env(self, config):
+        """Return the environment of Run As, in the Company of the configuration.
+
+        :raise UserError: there is no such user
+        """
+        config_sudo = config.sudo()
+        user = config_sudo.user_id
+        if not user or not user.active or user.id == SUPERUSER_ID:
+            raise UserError(
+                self.env._(
+                    "%(config)s: choose in Run As with whose rights items are written; "
+                    "%(user)s cannot be used.",
+                    config=config_sudo.name,
+                    user=user.name or self.env._("nobody"),
+                )
+            )
+        company = config_sudo.company_id or user.company_id
+        if company not in user.company_ids:
+            raise UserError(
+                self.env._(
+                    "%(config)s: Run As: %(user)s is not allowed in %(company)s.",
+                    config=config_sudo.name,
+                    user=user.name,
+                    company=company.name,
+                )
+            )
+        context = {
+            "lang": user.lang,
+            "tz": user.tz,
+            "allowed_company_ids": company.ids,
+        }
+        return api.Environment(self.env.cr, user.id, context, su=False)
+
+    # -- pages -------------------------------------------------------------------------
+
+    @api.model
+    def _is_pull_end(self, claim, response):
+        """Tell whether a status that is no 2xx says that a pull has come to its end.
+
+        304 does on every page. 404 and 410 do where Odoo counts on and asks for one page
+        more than there is, and so does any refusal of page 0. A page that the other side
+        has announced itself is missing if it is not there.
+        """
+        status = response.status
+        if claim.method != "GET" or status is None:
+            return False
+        if status == 304:
+            return True
+        state = (claim.pull_counts or {}).get("walk") or {}
+        if not claim.is_list_pull or not state.get("number"):
+            return False
+        if state.get("zero"):
+            return 400 <= status < 500 and status not in RETRIED_OR_REFUSED
+        if status not in (404, 410):
+            return False
+        config = self.env["bj.api.sync.config"].sudo().browse(claim.config_id)
+        return config.pagination_style in ("offset", "page")
+
     @api.model
     def _write_pulled(self, claim, config, response):
-        """Write the items of a page, and return the row of the next one or ``None``.
+        """Write the items of a page, and return what comes next.
 
-        The counts of all pages so far go along with that row; the log gets them once
-        there is no next one.
+        The counts of all pages so far, and what :class:`~..tools.pagination.Walk` has to
+        remember of them, go along with the next row; the log gets the counts once there
+        is no next one.
+
+        :return: row of the next page, ``None`` at the end, or :class:`PullStop`
         """
-        if response.truncated:
-            raise UserError(
-                self.env._("The answer is larger than 10 MiB: lower the Page Size.")
-            )
-        plan = self.env["bj.api.sync.config"]._get_plan(config.id)
         counts = {**NO_COUNTS, **(claim.pull_counts or {})}
-        counts["pages"] += 1
-        token = None
+        counts["pages"] += int(response.ok)
+        step = pagination.Step()
+        plan = self.env["bj.api.sync.config"]._get_plan(config.id)
         if plan.writable or config.pagination_style:  # else a script is interested
-            try:
-                answer = payload.loads(response.body)
-            except ApiError as error:
-                raise UserError(
-                    self.env._("The answer is not JSON: %s", error.description)
-                ) from error
-            items = self._get_items(config, answer)
-            self._check_is_another_page(counts, items)
-            if plan.writable and items:
-                for result in self._write_items(claim, config, plan, items):
+            page = self._read_page(claim, config, plan, response)
+            style = config.pagination_style if claim.is_list_pull else ""
+            walk = pagination.Walk(
+                style or "", config.page_size, dict(counts.get("walk") or {})
+            )
+            digest = pagination.get_digest(page.items)
+            verdict = walk.see(digest, len(page.items), page.facts)
+            step = walk.go_on(page.facts, response.url, claim.page_token)
+            if verdict == "same":
+                raise UserError(self._describe_step(step, counts))
+            if verdict == "new" and plan.writable:
+                for result in self._write_items(claim, config, plan, page):
                     counts[COUNTED.get(result.status, result.status)] += 1
-            token = self._get_next_token(config, claim, answer, response, len(items))
+                self._log_repairs(claim, config, page, counts)
+            counts["walk"] = walk.state
+        if step.error:
+            return PullStop(self._describe_step(step, counts), counts)
         if not claim.is_list_pull:
             return None
-        if token:
-            return self._build_pull_row(
-                config,
-                self._get_draft(config),
-                token=token,
-                sync_date=claim.sync_date,
-                counts=counts,
-            )
+        if step.token is not None:
+            return self._build_next_page(claim, config, step, counts)
         if claim.sync_date:
             config._update_quietly(last_sync_date=claim.sync_date)
         self._log_pull_end(claim, counts)
         return None
 
     @api.model
-    def _check_is_another_page(self, counts, items):
-        """End a pull that gets the same page again: it would never end by itself."""
-        text = json.dumps(items, sort_keys=True, default=str)
-        before = counts.get("digest")
-        counts["digest"] = hashlib.sha256(text.encode()).hexdigest()
-        if items and before == counts["digest"]:
-            raise UserError(
-                self.env._(
-                    "Page %(page)s is the same as the one before, so the other side does "
-                    "not know the parameters that ask for a page. Check Pagination Style "
-                    "and Parameters.",
-                    page=counts["pages"],
+    def _build_next_page(self, claim, config, step, counts):
+        """Return the row that asks for the next page, as the sender does all requests."""
+        service = self.with_env(config.env)
+        try:
+            with self.env.cr.savepoint():
+                return service._build_pull_row(
+                    config,
+                    service._get_draft(config),
+                    token=step.token,
+                    is_url=step.is_url,
+                    sync_date=claim.sync_date,
+                    counts=counts,
                 )
-            )
+        except (ApiError, UserError, ValueError) as error:
+            return PullStop(describe(error), counts)
 
     @api.model
     def _log_pull_end(self, claim, counts=None, error=""):
@@ -205,7 +283,9 @@ class BjApiSyncOutbound(models.AbstractModel):
         if not claim.is_list_pull or not config:
             return
         counts = counts or claim.pull_counts or NO_COUNTS
+        repairs = counts.get("repairs")
         counts = {name: counts[name] for name in NO_COUNTS}
+        open_count = self.env["bj.api.sync.event"]._count_open(config)
         if error:
             error = self.env._(
                 "The pull ended after %(pages)s complete pages: %(error)s",
@@ -217,6 +297,14 @@ class BjApiSyncOutbound(models.AbstractModel):
                 "%s items could not be written, the rows of their pages say why.",
                 counts["errors"],
             )
+        details = dict(counts)
+        if repairs:
+            details["repairs"] = repairs
+        if error and open_count:
+            waiting = self.env._("%s items wait in the Inbox.", open_count)
+            error = f"{error} {waiting}"
+        elif open_count:
+            details["open"] = open_count
         now = fields.Datetime.now()
         self.env["bj.api.log"]._record(
             config.log_level,
@@ -235,120 +323,9 @@ class BjApiSyncOutbound(models.AbstractModel):
                 "user_id": claim.user_id,
                 "delivery_id": claim.id,
                 "action": "pull",
-                "details": json.dumps(counts),
+                "details": json.dumps(details, ensure_ascii=False),
             },
         )
-
-    @api.model
-    def _get_items(self, config, answer):
-        """Return the list in an answer: at Response Root, else where lists usually are."""
-        found = answer
-        if config.response_root:
-            found = mapping.take_path(answer, config.response_root)
-            if found is mapping.ABSENT:
-                raise UserError(
-                    self.env._(
-                        "The answer has nothing at Response Root %s.",
-                        config.response_root,
-                    )
-                )
-        elif isinstance(answer, dict):
-            lists = [answer[key] for key in ROOTS if isinstance(answer.get(key), list)]
-            found = lists[0] if lists else answer
-        return found if isinstance(found, list) else [found] if found else []
-
-    @api.model
-    def _write_items(self, claim, config, plan, items):
-        """Write items through the lines; those that fail do not keep back the others.
-
-        :return: the result of each
-        """
-        call = Call(config.id, "out", "GET")
-        writer = self.env["bj.api.sync.writer"]
-        asked_for = self.env[claim.model].browse(claim.res_ids).exists()
-        if len(asked_for) == len(items) == 1:
-            # Known by the question, whatever identifier the answer has.
-            return writer._write_rows(plan, items, call, targets=[asked_for])
-        results = writer._write_rows(plan, items, call, operation="pull", partial=True)
-        failed = [result for result in results if result.status == "error"]
-        if not failed:
-            return results
-        _logger.warning(
-            "Configuration %s: %s of %s items could not be written",
-            config.id,
-            len(failed),
-            len(items),
-        )
-        messages = [
-            f"[{result.index}] {result.message}" for result in failed[:MAX_REPORTED]
-        ]
-        self.env["bj.api.log"]._record(
-            config.log_level,
-            {
-                "name": self.env._("Pulled items that could not be written"),
-                "config_id": config.id,
-                "company_id": claim.company_id,
-                "direction": "out",
-                "status": "error",
-                "method": "GET",
-                "url": claim.url,
-                "model": config.model_name,
-                "record_count": len(failed),
-                "error_message": "\n".join(messages),
-                "user_id": self.env.uid,
-                "delivery_id": claim.id,
-                "action": "pull",
-                "line_id": failed[0].line_id,
-            },
-        )
-        return results
-
-    @api.model
-    def _get_next_token(self, config, claim, answer, response, count):
-        """Return what asks for the next page, ``None`` after the last one."""
-        style = config.pagination_style
-        if style == "offset":
-            offset = int(claim.page_token or 0)
-            return str(offset + count) if count and count >= config.page_size else None
-        if style == "page":
-            page = int(claim.page_token or 1)
-            return str(page + 1) if count and count >= config.page_size else None
-        if style == "cursor":
-            token = get_cursor(answer)
-        elif style == "link":
-            token = get_next_link(response.headers.get("link", ""))
-        else:
-            return None
-        if not token or token in (claim.page_token, response.url):
-            return None
-        if "://" in token and get_destination(token) != claim.destination:
-            # Credentials go only where the configuration says.
-            raise UserError(
-                self.env._(
-                    "The next page is on another host, which is not asked: %s", token
-                )
-            )
-        return token
-
-
-def get_cursor(answer):
-    """Return the cursor of the next page in an answer, or ``None``."""
-    if not isinstance(answer, dict):
-        return None
-    for holder in CURSOR_HOLDERS:
-        place = answer.get(holder) if holder else answer
-        for name in CURSORS if isinstance(place, dict) else ():
-            if isinstance(place.get(name), str | int) and place[name]:
-                return str(place[name])
-    return None
-
-
-def get_next_link(header):
-    """Return the URL of ``rel="next"`` in a ``Link`` header (RFC 8288), or ``None``."""
-    for match in re.finditer(r"<([^<>]*)>([^<]*)", header):
-        if re.search(r';\s*rel\s*=\s*"?[^";]*\bnext\b', match[2], re.IGNORECASE):
-            return match[1]
-    return None
 
 
 def to_iso(date):

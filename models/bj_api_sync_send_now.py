@@ -9,6 +9,7 @@ from psycopg2 import errorcodes
 from ..tools import transport
 from .bj_api_sync_delivery import TRICKLE_SECONDS
 from .bj_api_sync_outbound import OutboundResult, describe, parse_json
+from .bj_api_sync_pull import PullStop
 from .bj_api_sync_sender import RETRIED, in_own_cursor, set_lock_timeout
 from .bj_api_sync_sender_settle import get_failed
 
@@ -112,6 +113,10 @@ class BjApiSyncSender(models.AbstractModel):
                 error = describe(raised)
                 _logger.warning("Delivery %s: %s", claim.id, error, exc_info=True)
                 settle(self._fail_delivered, get_failed(settlement, raised))
+            if isinstance(next_row, PullStop):
+                failed, next_row = next_row.fail(settlement), None
+                error = failed.error
+                settle(self._fail_delivered, failed)
         if settlement.state == "pending":
             outbound._wake_senders()
             if is_apart:

@@ -7,6 +7,7 @@ from odoo import SUPERUSER_ID, api, models
 from odoo.tools import SQL
 
 from .bj_api_sync_outbound import describe, get_failure
+from .bj_api_sync_pull import PullStop
 from .bj_api_sync_sender import LOST, Busy, in_own_cursor, lock_timeout
 
 _logger = logging.getLogger("bj.api.sender")
@@ -217,7 +218,9 @@ class BjApiSyncSender(models.AbstractModel):
         outbound = env["bj.api.sync.outbound"]
         self._check_is_free(claim, config)
         next_row = outbound._handle_answer(claim, config, response)
-        if next_row:
+        if isinstance(next_row, PullStop):
+            settlement = next_row.fail(settlement)
+        elif next_row:
             env["bj.api.sync.delivery"]._insert_rows(config, env, "pull", [next_row])
         return self._settle([(settlement, response)])
 

@@ -244,12 +244,20 @@ class BjApiSyncWriter(models.AbstractModel):
         if plan.identifier:
             found = relation._search_named(plan, [node.identifier for node in nodes])
         inside = self._get_inside(plan, found.values(), domain)
+        hidden = self._get_hidden(nodes, found) if operation == "pull" else ()
         for node in nodes:
             records = found.get(node.identifier, self.env[plan.model])
             if node.record:
                 self._check_rename(node, records, errors)
             elif len(records) > 1:
                 message = relation._twins_message(node, len(records))
+                errors.add(node, plan.identifier, message, code=409)
+            elif node.identifier in hidden:
+                # It says no more about a record that this user may not know.
+                message = self.env._(
+                    "%s belongs to a record that Run As may not use.",
+                    convert.describe(node.identifier),
+                )
                 errors.add(node, plan.identifier, message, code=409)
             else:
                 self._decide(node, records, operation, inside, errors)
@@ -262,6 +270,19 @@ class BjApiSyncWriter(models.AbstractModel):
             return None
         model = self.env[plan.model].with_context(active_test=False)
         return set(model.search([("id", "in", ids), *domain])._ids)
+
+    @api.model
+    def _get_hidden(self, nodes, found):
+        """Return the identifiers of records that rules or companies keep from the user.
+
+        A new record under one of them would be a twin. Looked for beyond the rights of
+        the user, so nothing but the identifiers that were sent comes out of here.
+        """
+        plan = nodes[0].plan
+        missing = [n.identifier for n in nodes if n.identifier not in found]
+        if not plan.identifier or not missing:
+            return ()
+        return set(self.env["bj.api.sync.relation"].sudo()._search_named(plan, missing))
 
     @api.model
     def _check_rename(self, node, records, errors):
@@ -286,7 +307,7 @@ class BjApiSyncWriter(models.AbstractModel):
         if operation == "create" and record:
             message = self.env._("%s exists already.", value)
             errors.add(node, rule, message, code=409)
-        elif operation in ("upsert", "put") and is_outside:
+        elif operation in ("upsert", "put", "pull") and is_outside:
             message = self.env._("%s belongs to a record outside this endpoint.", value)
             errors.add(node, rule, message, code=409)
         elif record and not is_outside:

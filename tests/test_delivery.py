@@ -1021,6 +1021,7 @@ class TestCompany(OutboundCase):
         self.here = self.env.company
         self.there = self.env["res.company"].create({"name": "There"})
         self.env.user.company_ids += self.there
+        self.env.ref("base.user_admin").company_ids += self.there  # Run As of a pull
         companies = (self.here, self.there, self.env["res.company"])
         for ref, company in zip(("H", "T", "N"), companies, strict=True):
             self._make_partner(ref=f"bjco-{ref}", company_id=company.id)

@@ -392,7 +392,7 @@ class TestPull(OutboundCase):
     def test_a_pull_that_ends_early_says_how_far_it_came(self):
         for is_now in (False, True):
             with self.subTest(is_now=is_now):
-                self.receiver.on("/items", as_json(self.items[:2]), answer(404))
+                self.receiver.on("/items", as_json(self.items[:2]), answer(403))
                 config = self._make_pull(pagination_style="offset")
                 if is_now:
                     self.assertFalse(config._make_outbound_http_request())
@@ -401,7 +401,7 @@ class TestPull(OutboundCase):
                 report = self._get_reports(config)
                 self.assertEqual(report.status, "error")
                 self.assertRegex(
-                    report.error_message, "ended after 1 complete pages: HTTP 404"
+                    report.error_message, "ended after 1 complete pages: HTTP 403"
                 )
                 self.assertEqual(json.loads(report.details)["pages"], 1)
                 self.assertFalse(config.last_sync_date, "the next pull begins anew")
