@@ -217,6 +217,7 @@ class _Exchange:
         self.receiver = receiver
         self.socket = sock
         self.method = ""
+        self.request = None
 
     def send(self, data):
         self.socket.sendall(data)
@@ -390,6 +391,7 @@ class Receiver:
         self._record(request)
         exchange = _Exchange(self, connection)
         exchange.method = method
+        exchange.request = request
         return act(exchange) and headers.get("connection", "").lower() != "close"
 
     def _next_behaviour(self, path):
