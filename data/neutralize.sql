@@ -26,5 +26,6 @@ UPDATE bj_api_sync_delivery
 UPDATE bj_api_sync_delivery
    SET headers = NULL,
        url_secret = NULL,
+       answer = NULL,
        url = 'https://neutralized.invalid/';
 DELETE FROM bj_api_sync_destination;

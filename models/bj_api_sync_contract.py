@@ -68,9 +68,10 @@ class BjApiSyncContract(models.AbstractModel):
 
     @api.model
     def _get_health(self, request):
-        """Answer 200, or 503 when the database cannot be used.
+        """Answer 200, or 503 when the database cannot be used, or nobody sends.
 
-        A credential of any endpoint is also told how long the outbox waits, and may have
+        The latter when there is something to be sent by and Odoo's scheduler is off, see
+        ``_get_scheduler_problem``. A credential of any endpoint is also told how long the outbox waits, and may have
         503 answered when that is more than ``?max_queue_age=`` seconds.
 
         :raise Unauthorized: a credential was given that opens nothing
@@ -88,14 +89,16 @@ class BjApiSyncContract(models.AbstractModel):
                 details={"key": "max_queue_age"},
             )
         queue = self._measure_queue()
-        is_well = queue is not None
+        is_called = queue is None or queue.pop("is_called")
+        is_well = queue is not None and is_called
         if limits and queue:
-            is_well = queue["oldest_due_seconds"] <= int(limits[-1][:12])
+            is_well = is_well and queue["oldest_due_seconds"] <= int(limits[-1][:12])
         payload = {"status": "ok" if is_well else "error"}
         if is_known:
             payload.update(
                 database="error" if queue is None else "ok",
                 queue=queue,
+                scheduler="ok" if is_called else "error",
                 odoo=release.version,
                 time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             )
@@ -103,7 +106,8 @@ class BjApiSyncContract(models.AbstractModel):
 
     @api.model
     def _measure_queue(self):
-        """Return what waits in the outbox, ``None`` if the database cannot be asked.
+        """Return what waits in the outbox and whether it is sent (``is_called``),
+        ``None`` if the database cannot be asked.
 
         Over a connection of its own to the primary: the request's may go to a replica.
         """
@@ -120,9 +124,25 @@ class BjApiSyncContract(models.AbstractModel):
                     else "SELECT 0, 0, 0"
                 )
                 pending, due, age = cr.fetchone()
+                is_called = self.with_env(self.env(cr=cr))._is_sender_called()
         except (OperationalError, PoolError):
             return None
-        return {"pending": pending, "due": due, "oldest_due_seconds": int(age)}
+        return {
+            "pending": pending,
+            "due": due,
+            "oldest_due_seconds": int(age),
+            "is_called": is_called,
+        }
+
+    @api.model
+    def _is_sender_called(self):
+        """Tell whether what is to be sent is sent, as far as Odoo's scheduler goes."""
+        if "bj.api.sync.sender" not in self.env:
+            return True
+        configs = self.env["bj.api.sync.config"].sudo()
+        if not configs.search_count([("request_type", "=", "out")], limit=1):
+            return True
+        return not self.env["bj.api.sync.sender"].sudo()._get_scheduler_problem()
 
     # -- who sees what ---------------------------------------------------------------
 

@@ -2,21 +2,18 @@ import json
 import logging
 import uuid
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import UserError
 from odoo.modules import module
 from odoo.tools import SQL
 
-from ..tools import fifo
 
 _logger = logging.getLogger("bj.api.delivery")
 
 METHODS = ("POST", "PUT", "GET", "DELETE")  # the order within one transaction
 KEEP_DAYS = {"delivered": 7, "superseded": 7, "cancelled": 7, "failed": 90}
-MIN_WINDOW = 100  # due rows looked at together; more than are claimed, as some wait
-MAX_WINDOWS = 50  # so that no claim lasts long, however many rows wait for others
 VACUUM_BATCH = 10_000  # rows a statement, so that no vacuum holds locks for long
 STEP_ROWS = 500  # that a button changes before it looks at the time
 # Seconds a claimed delivery may wait for a free thread, and then for its settlement.
@@ -102,6 +99,8 @@ class Claim:
     page_token: str | None = None
     sync_date: datetime | None = None
     pull_counts: dict | None = None
+    throttled_date: datetime | None = None
+    answer: str | None = None
 
     @property
     def is_list_pull(self):
@@ -118,7 +117,13 @@ CLAIM_COLUMNS = tuple(Claim.__dataclass_fields__)
 
 @dataclass(frozen=True)
 class Settlement:
-    """What became of one attempt: the next state of its delivery."""
+    """What became of one attempt: the next state of its delivery.
+
+    ``wait`` is what the other side asks for, in seconds, from all that is sent with the
+    same ``credential``. An attempt ``is_throttled`` if the other side got too much,
+    ``is_free`` if it is not counted, ``is_unsure`` if the other side may have done what
+    it was asked.
+    """
 
     claim: Claim
     state: str
@@ -126,6 +131,11 @@ class Settlement:
     error: str = ""
     delay: float = 0.0  # seconds until the next attempt, when pending
     log: dict = field(default_factory=dict)
+    credential: str = ""
+    wait: float | None = None
+    is_throttled: bool = False
+    is_free: bool = False
+    is_unsure: bool = False
 
 
 class BjApiSyncDelivery(models.Model):
@@ -210,6 +220,21 @@ class BjApiSyncDelivery(models.Model):
         string="Being Sent", readonly=True, help="Until the next attempt is due."
     )
     next_attempt_date = fields.Datetime(string="Next Attempt", readonly=True)
+    throttled_date = fields.Datetime(
+        string="Asked to Wait Since",
+        readonly=True,
+        help="Since when the other side has answered that it gets too much. For a day "
+        "such attempts are not counted.",
+    )
+    is_unsure = fields.Boolean(
+        string="May Have Arrived",
+        readonly=True,
+        help="The other side may have processed the last attempt. A POST is then finished "
+        "under its Idempotency-Key before a newer one goes.",
+    )
+    # An answer that could not be used yet, JSON sealed: it may hold a token. Until it is,
+    # the row counts as on its way; it is never sent again.
+    answer = fields.Text(readonly=True, copy=False, groups=fields.NO_ACCESS)
     last_status_code = fields.Integer(
         string="Last Status", readonly=True, aggregator=None
     )
@@ -248,8 +273,23 @@ class BjApiSyncDelivery(models.Model):
             CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_transaction
                 ON bj_api_sync_delivery (transaction_key)
                 WHERE state = 'pending';
+            CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_next
+                ON bj_api_sync_delivery (next_attempt_date)
+                WHERE state = 'pending';
+            CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_config_pending
+                ON bj_api_sync_delivery (config_id, destination)
+                WHERE state = 'pending';
+            CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_answered
+                ON bj_api_sync_delivery (next_attempt_date)
+                WHERE state = 'pending' AND answer IS NOT NULL;
             CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_last
                 ON bj_api_sync_delivery (config_id, res_id, id);
+            CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_last_batch
+                ON bj_api_sync_delivery (config_id, id)
+                WHERE record_ids IS NOT NULL;
+            CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_deletion
+                ON bj_api_sync_delivery (res_id, destination, id)
+                WHERE method = 'DELETE';
             """
         )
 
@@ -272,9 +312,25 @@ class BjApiSyncDelivery(models.Model):
     # -- buttons -----------------------------------------------------------------------
 
     def action_send_again(self, progress=None):
-        """Send the same bytes under the same Idempotency-Key; attempts start anew."""
+        """Send the same bytes under the same Idempotency-Key; attempts start anew.
+
+        What newer deliveries have overtaken is left as it is: it would put old values
+        over theirs.
+        """
         self._check_operator()
-        if len(self) == 1 and not self.url:
+        if len(self) == 1 and not progress:
+            self._check_can_send_again()
+        return self._in_steps(
+            "action_send_again",
+            lambda deliveries: deliveries._send_again(),
+            lambda counts: self._notify(self._describe_sent_again(counts)),
+            progress,
+            size=STEP_ROWS,
+        )
+
+    def _check_can_send_again(self):
+        self.ensure_one()
+        if not self.url:
             raise UserError(
                 self.env._(
                     "%(delivery)s could not be built, so there is nothing to send again: "
@@ -282,31 +338,84 @@ class BjApiSyncDelivery(models.Model):
                     delivery=self.display_name,
                 )
             )
-        return self._in_steps(
-            "action_send_again",
-            lambda deliveries: {"count": deliveries._send_again()},
-            lambda counts: self._notify(
+        newer = self.browse(self._get_overtaken().get(self.id, ()))
+        if newer:
+            raise UserError(
                 self.env._(
-                    "%(count)s deliveries will be sent again.", count=counts["count"]
+                    "%(delivery)s is older than %(newer)s, which is %(state)s: to send it "
+                    "again would put its old values over the newer ones. Press Rebuild "
+                    "and Send to send the values of now.",
+                    delivery=self.display_name,
+                    newer=newer.display_name,
+                    state=dict(self._fields["state"]._description_selection(self.env))[
+                        newer.state
+                    ].lower(),
                 )
-            ),
-            progress,
-            size=STEP_ROWS,
+            )
+
+    def _get_overtaken(self):
+        """Return ``{id: id of a newer delivery}`` of those that newer ones have overtaken.
+
+        One of the same configuration and record that has been delivered, or waits; or a
+        deletion of the record on the same host.
+        """
+        # One look-up for each kind, so that PostgreSQL finds an index for each.
+        self.env.cr.execute(
+            SQL(
+                """SELECT d.id, max(n.id)
+                   FROM bj_api_sync_delivery d
+                   CROSS JOIN LATERAL (
+                       SELECT COALESCE(d.record_ids, ARRAY[d.res_id]) AS ids) AS own
+                   CROSS JOIN LATERAL (
+                       SELECT id, state, model FROM bj_api_sync_delivery
+                       WHERE config_id = d.config_id AND res_id = ANY(own.ids)
+                         AND id > d.id
+                       UNION ALL
+                       SELECT id, state, model FROM bj_api_sync_delivery
+                       WHERE config_id = d.config_id AND record_ids IS NOT NULL
+                         AND id > d.id AND record_ids && own.ids
+                       UNION ALL
+                       SELECT id, state, model FROM bj_api_sync_delivery
+                       WHERE method = 'DELETE' AND destination = d.destination
+                         AND res_id = ANY(own.ids) AND id > d.id
+                   ) AS n
+                   WHERE d.id = ANY(%s) AND d.method != 'GET' AND n.model = d.model
+                     AND n.state IN ('pending', 'delivered')
+                   GROUP BY d.id""",
+                self.ids,
+            )
         )
+        return dict(self.env.cr.fetchall())
 
     def _send_again(self):
+        """Return how many are sent again, how many newer ones have overtaken."""
         # What could not be built has no URL: there is nothing that could be sent.
-        count = self.filtered("url")._change_idle(
+        overtaken = self.browse(self._get_overtaken())
+        count = (self - overtaken).filtered("url")._change_idle(
             SQL(
                 """state = 'pending', next_attempt_date = %s, is_claimed = false,
                    attempts_before = attempt_count, delivered_date = NULL,
-                   last_status_code = NULL, last_error = NULL""",
+                   throttled_date = NULL, last_status_code = NULL, last_error = NULL""",
                 NOW,
             ),
             ("pending", "delivered", "failed", "cancelled", "superseded"),
         )
         self.env["bj.api.sync.outbound"]._wake_senders()
-        return count
+        return {"count": count, "overtaken": len(overtaken)}
+
+    def _describe_sent_again(self, counts):
+        message = self.env._(
+            "%(count)s deliveries will be sent again.", count=counts["count"]
+        )
+        if counts["overtaken"]:
+            left = self.env._(
+                "%(count)s were left as they are, because newer deliveries of their "
+                "records have been sent or wait: Rebuild and Send sends the values of "
+                "now.",
+                count=counts["overtaken"],
+            )
+            message = f"{message} {left}"
+        return message
 
     def action_rebuild_and_send(self, progress=None):
         """Make new deliveries from the records as they are now, instead of these.
@@ -328,6 +437,15 @@ class BjApiSyncDelivery(models.Model):
         self.ensure_one()
         if self.method == "GET":
             raise UserError(self.env._("A pull has no payload: send it again."))
+        if self._is_unfinished():
+            raise UserError(
+                self.env._(
+                    "%(delivery)s may have arrived, so it is finished under its own "
+                    "Idempotency-Key first: a new one could make the same thing twice. "
+                    "Wait for it, or cancel it if you know that it is not there.",
+                    delivery=self.display_name,
+                )
+            )
         if not self.sudo()._is_rebuildable():
             raise UserError(
                 self.env._(
@@ -341,8 +459,14 @@ class BjApiSyncDelivery(models.Model):
         return (
             self.method != "GET"
             and self.event != "unlink"
+            and not self._is_unfinished()
             and bool(self.env[self.model].browse(self.res_ids).exists())
         )
+
+    def _is_unfinished(self):
+        """Tell whether this may be there already, and is still tried under its key."""
+        may_be_there = self.is_unsure or self.is_claimed  # or its lease has run out
+        return self.method == "POST" and self.state == "pending" and may_be_there
 
     def _rebuild(self):
         """Return how many were made, and how many of these could not be built again."""
@@ -374,8 +498,8 @@ class BjApiSyncDelivery(models.Model):
         if counts["left"]:
             left = self.env._(
                 "%(count)s were left as they are: a pull has no payload, a record that "
-                "does not exist any more gives none, and neither does one that the "
-                "Filter Domain leaves out.",
+                "does not exist any more gives none, neither does one that the Filter "
+                "Domain leaves out, and a POST that may have arrived is finished first.",
                 count=counts["left"],
             )
             message = f"{message} {left}"
@@ -459,19 +583,17 @@ class BjApiSyncDelivery(models.Model):
     # -- writing -----------------------------------------------------------------------
 
     @api.model
-    def _insert_rows(self, config, env, event, rows, *, key=None, claimed=None):
+    def _insert_rows(self, config, env, event, rows, *, key=None):
         """Write rows in this cursor, without the ORM: it is part of a user's save.
 
         :param env: whose user, language, time zone and company they are made under
         :param str key: of the transaction that may still change them
-        :param float claimed: seconds of a lease, for rows that are sent at once
         :return: their ids
         """
         if not rows:
             return []
         self.env.cr.execute(SQL("SELECT %s", NOW))
         (now,) = self.env.cr.fetchone()
-        due = now + timedelta(seconds=claimed or 0)
         neutralized = self._is_neutralized()
         common = {
             "config_id": config.id,
@@ -482,9 +604,9 @@ class BjApiSyncDelivery(models.Model):
             "tz": env.context.get("tz") or None,
             "company_id": env.company.id,
             "transaction_key": key,
-            "attempt_count": 1 if claimed else 0,
+            "attempt_count": 0,
             "attempts_before": 0,
-            "is_claimed": bool(claimed),
+            "is_claimed": False,
             "create_date": now,
             "create_uid": SUPERUSER_ID,
         }
@@ -494,7 +616,7 @@ class BjApiSyncDelivery(models.Model):
             if neutralized:
                 vals["state"] = "cancelled"
                 vals["last_error"] = self.env._("This database is a neutralized copy.")
-            vals["next_attempt_date"] = due if vals["state"] == "pending" else None
+            vals["next_attempt_date"] = now if vals["state"] == "pending" else None
             vals["uuid"] = row.uuid
             values.append({**common, **vals})
         columns = SQL(", ").join(map(SQL.identifier, values[0]))
@@ -645,254 +767,21 @@ class BjApiSyncDelivery(models.Model):
         return bool(parameters.get_param("database.is_neutralized"))
 
     def _rotate_secrets(self):
-        """Encrypt URLs, and the headers that scripts have set, anew; see
+        """Encrypt URLs, the headers that scripts have set, and kept answers anew; see
         ``action_rotate_secrets``."""
         secret = self.env["bj.api.sync.secret"]
         self.env.cr.execute(
-            """SELECT id, headers, url_secret FROM bj_api_sync_delivery
-               WHERE id = ANY(%s) AND (headers IS NOT NULL OR url_secret IS NOT NULL)
+            """SELECT id, headers, url_secret, answer FROM bj_api_sync_delivery
+               WHERE id = ANY(%s) AND (headers IS NOT NULL OR url_secret IS NOT NULL
+                                       OR answer IS NOT NULL)
                FOR NO KEY UPDATE""",
             [self.ids],
         )
         for row_id, *sealed in self.env.cr.fetchall():
             self.env.cr.execute(
-                """UPDATE bj_api_sync_delivery SET headers = %s, url_secret = %s
-                   WHERE id = %s""",
+                """UPDATE bj_api_sync_delivery
+                   SET headers = %s, url_secret = %s, answer = %s WHERE id = %s""",
                 [*(text and secret._rotate(text) for text in sealed), row_id],
-            )
-
-    # -- claiming ----------------------------------------------------------------------
-
-    @api.model
-    def _get_due_destinations(self):
-        """Return the destinations that have something pending, however many rows."""
-        # A loose index scan: one look-up a destination. DISTINCT would read every row.
-        self.env.cr.execute(
-            """WITH RECURSIVE found(destination) AS (
-                   (SELECT destination FROM bj_api_sync_delivery
-                    WHERE state = 'pending' ORDER BY destination LIMIT 1)
-                   UNION ALL
-                   SELECT (SELECT d.destination FROM bj_api_sync_delivery d
-                           WHERE d.state = 'pending'
-                             AND d.destination > found.destination
-                           ORDER BY d.destination LIMIT 1)
-                   FROM found WHERE found.destination IS NOT NULL
-               )
-               SELECT destination FROM found f WHERE destination IS NOT NULL
-               AND EXISTS (SELECT FROM bj_api_sync_delivery d
-                           WHERE d.state = 'pending' AND d.destination = f.destination
-                             AND d.next_attempt_date <= timezone('UTC', clock_timestamp()))
-            """
-        )
-        return [destination for (destination,) in self.env.cr.fetchall()]
-
-    @api.model
-    def _choose_due(self, destination, limit, is_ready=None):
-        """Return what to claim for a host, locked, and what that supersedes.
-
-        (i) Nobody else gets these rows while this transaction lasts: ``FOR NO KEY UPDATE
-        SKIP LOCKED``, the weakest lock that excludes itself; it lets the foreign key of
-        a log row through.
-        (ii) First in, first out per record, of any configuration: see ``tools.fifo``.
-        (iii) A row is left for later when an older one that it supersedes cannot be
-        locked: somebody is about to change that.
-
-        PostgreSQL raises a serialization failure for a row that somebody claimed after
-        our snapshot; the caller then starts again.
-
-        :param is_ready: callable that filters ``[(id, config id)]`` to ids
-        :return: ``(ids, superseded ids)``
-        """
-        ids, superseded = [], set()
-        after = None
-        for _window in range(MAX_WINDOWS):
-            due = self._lock_window(destination, max(limit, MIN_WINDOW), after)
-            if not due:
-                break
-            after = due[-1][-1], due[-1][0]
-            chosen = fifo.choose(self._get_waiting(destination, due))
-            config_ids = {row_id: config_id for row_id, config_id, *_rest in due}
-            found = [
-                (row_id, config_ids[row_id])
-                for row_id in config_ids
-                if row_id in chosen
-            ]
-            ready = set(
-                is_ready(found) if is_ready else [row_id for row_id, _c in found]
-            )
-            locked = self._lock_rest(chosen, set(config_ids))
-            for row_id, _config_id in found:
-                older = chosen[row_id]
-                if row_id in ready and older <= locked and len(ids) < limit:
-                    ids.append(row_id)
-                    superseded |= older
-            if len(ids) >= limit or len(due) < max(limit, MIN_WINDOW):
-                break
-        return ids, list(superseded)
-
-    @api.model
-    def _lock_window(self, destination, limit, after):
-        """Lock the next due rows of a host, in the order in which they became due."""
-        self.env.cr.execute(
-            SQL(
-                """SELECT d.id, d.config_id, d.method, d.model, d.res_id, d.record_ids,
-                          d.next_attempt_date
-                   FROM bj_api_sync_delivery d
-                   JOIN bj_api_sync_config c ON c.id = d.config_id
-                   WHERE d.destination = %s AND d.state = 'pending'
-                     AND d.next_attempt_date <= %s AND %s
-                     AND c.active AND c.is_paused IS NOT TRUE
-                   ORDER BY d.next_attempt_date, d.id
-                   LIMIT %s
-                   FOR NO KEY UPDATE OF d SKIP LOCKED""",
-                destination,
-                NOW,
-                SQL("(d.next_attempt_date, d.id) > (%s, %s)", *after)
-                if after
-                else SQL("TRUE"),
-                limit,
-            ),
-            log_exceptions=False,
-        )
-        return self.env.cr.fetchall()
-
-    @api.model
-    def _get_waiting(self, destination, due):
-        """Return due rows and all older ones about the same records, for ``fifo``.
-
-        Not those of archived configurations, which nobody sends: they would keep back
-        what others tell about the record for ever.
-        """
-        ids = [row[0] for row in due]
-        record_ids = {res_id for row in due for res_id in row[5] or [row[4]] if res_id}
-        others = []
-        if record_ids:
-            self.env.cr.execute(
-                SQL(
-                    """SELECT e.id, e.config_id, e.method, e.model, e.res_id,
-                              e.record_ids, %s
-                       FROM bj_api_sync_delivery e
-                       JOIN bj_api_sync_config c ON c.id = e.config_id AND c.active
-                       WHERE e.state = 'pending' AND e.destination = %s AND e.id < %s
-                         AND (e.res_id = ANY(%s) OR e.record_ids && %s::integer[])""",
-                    in_flight("e"),
-                    destination,
-                    max(ids),
-                    list(record_ids),
-                    list(record_ids),
-                )
-            )
-            known = set(ids)
-            others = [row for row in self.env.cr.fetchall() if row[0] not in known]
-        return [
-            fifo.Waiting(
-                row_id,
-                (config_id, method),
-                frozenset((model, i) for i in batch or [res_id] if i),
-                is_due=is_due,
-                in_flight=bool(flying),
-            )
-            for rows, is_due in ((due, True), (others, False))
-            for row_id, config_id, method, model, res_id, batch, flying in (
-                (*row[:6], False) if is_due else row for row in rows
-            )
-        ]
-
-    @api.model
-    def _lock_rest(self, chosen, locked):
-        """Lock what would be superseded and is not locked yet; return all that is."""
-        rest = [i for older in chosen.values() for i in older if i not in locked]
-        if not rest:
-            return locked
-        self.env.cr.execute(
-            """SELECT id FROM bj_api_sync_delivery WHERE id = ANY(%s)
-               FOR NO KEY UPDATE SKIP LOCKED""",
-            [rest],
-            log_exceptions=False,
-        )
-        return locked | {row_id for (row_id,) in self.env.cr.fetchall()}
-
-    @api.model
-    def _get_superseded(self, row_id, destination):
-        """Return, locked, the ids that a row made outside the queue supersedes."""
-        self.env.cr.execute(
-            """SELECT id, config_id, method, model, res_id, record_ids, NULL
-               FROM bj_api_sync_delivery WHERE id = %s""",
-            [row_id],
-        )
-        own = self.env.cr.fetchall()
-        (me, *others) = self._get_waiting(destination, own)
-        older = {
-            row.id
-            for row in others
-            if row.group == me.group and row.records <= me.records and not row.in_flight
-        }
-        return list(self._lock_rest({row_id: older}, set()))
-
-    @api.model
-    def _take(self, ids, superseded):
-        """Count the attempt of locked rows, lease them, and return their claims."""
-        self._supersede(superseded)
-        columns = SQL(", ").join(SQL.identifier("d", name) for name in CLAIM_COLUMNS)
-        self.env.cr.execute(
-            SQL(
-                """UPDATE bj_api_sync_delivery d
-                   SET attempt_count = attempt_count + 1, is_claimed = true,
-                       next_attempt_date = %s + make_interval(
-                           secs => c.connect_timeout + c.read_timeout + %s)
-                   FROM bj_api_sync_config c
-                   WHERE c.id = d.config_id AND d.id = ANY(%s)
-                   RETURNING %s""",
-                NOW,
-                TRICKLE_SECONDS + QUEUE_SECONDS + SETTLE_SECONDS,
-                ids,
-                columns,
-            )
-        )
-        claims = [Claim(*row) for row in self.env.cr.fetchall()]
-        order = {row_id: position for position, row_id in enumerate(ids)}
-        return sorted(claims, key=lambda claim: order[claim.id])
-
-    @api.model
-    def _supersede(self, ids):
-        if ids:
-            self.env.cr.execute(
-                """UPDATE bj_api_sync_delivery
-                   SET state = 'superseded', is_claimed = false, next_attempt_date = NULL
-                   WHERE id = ANY(%s)""",
-                [ids],
-            )
-
-    @api.model
-    def _postpone(self, ids, seconds, error):
-        """Say why locked rows cannot be sent now, without using up an attempt."""
-        self.env.cr.execute(
-            SQL(
-                """UPDATE bj_api_sync_delivery
-                   SET last_error = %s, is_claimed = false,
-                       next_attempt_date = %s + make_interval(secs => %s)
-                   WHERE id = ANY(%s)""",
-                error,
-                NOW,
-                seconds,
-                ids,
-            )
-        )
-
-    @api.model
-    def _release(self, claims):
-        """Take back claims that were not begun: due again, attempt not used up."""
-        for claim in claims:
-            self.env.cr.execute(
-                SQL(
-                    """UPDATE bj_api_sync_delivery
-                       SET attempt_count = attempt_count - 1, is_claimed = false,
-                           next_attempt_date = %s
-                       WHERE id = %s AND state = 'pending' AND attempt_count = %s""",
-                    NOW,
-                    claim.id,
-                    claim.attempt_count,
-                )
             )
 
     # -- settling ----------------------------------------------------------------------
@@ -909,26 +798,34 @@ class BjApiSyncDelivery(models.Model):
         """
         rows = [
             SQL(
-                "(%s, %s, %s, %s::integer, %s, %s)",
+                "(%s, %s, %s, %s::integer, %s, %s, %s, %s, %s)",
                 settlement.claim.id,
                 settlement.claim.attempt_count,
                 settlement.state,
                 settlement.status_code,
                 settlement.error or None,
                 settlement.delay,
+                settlement.is_throttled,
+                settlement.is_free,
+                settlement.is_unsure,
             )
             for settlement in settlements
         ]
         self.env.cr.execute(
             SQL(
                 """UPDATE bj_api_sync_delivery d
-                   SET state = v.state, is_claimed = false,
+                   SET state = v.state, is_claimed = false, answer = NULL,
+                       is_unsure = v.state != 'delivered'
+                           AND (d.is_unsure IS TRUE OR v.is_unsure),
+                       attempts_before = d.attempts_before + v.is_free::integer,
+                       throttled_date = CASE WHEN v.is_throttled
+                           THEN COALESCE(d.throttled_date, %(now)s) END,
                        last_status_code = v.status_code, last_error = v.error,
                        delivered_date = CASE WHEN v.state = 'delivered' THEN %(now)s END,
                        next_attempt_date = CASE WHEN v.state = 'pending'
                            THEN %(now)s + make_interval(secs => v.delay) END
-                   FROM (VALUES %(rows)s)
-                        AS v(id, attempt, state, status_code, error, delay)
+                   FROM (VALUES %(rows)s) AS v(id, attempt, state, status_code, error,
+                                               delay, is_throttled, is_free, is_unsure)
                    WHERE d.id = v.id AND d.attempt_count = v.attempt
                      AND d.state = 'pending'
                    RETURNING d.id""",
@@ -1010,10 +907,11 @@ class BjApiLog(models.Model):
 
 
 def in_flight(alias):
-    """SQL that is true for a row that somebody is sending."""
+    """SQL that is true for a row that somebody is sending, or that has its answer."""
     table = SQL.identifier(alias)
     return SQL(
-        "(%(t)s.is_claimed IS TRUE AND %(t)s.next_attempt_date > %(now)s)",
+        """(%(t)s.state = 'pending' AND (%(t)s.answer IS NOT NULL
+            OR (%(t)s.is_claimed IS TRUE AND %(t)s.next_attempt_date > %(now)s)))""",
         t=table,
         now=NOW,
     )

@@ -73,6 +73,8 @@ class Target:
     blocked_networks: tuple
     max_response_bytes: int
     handles_answer: bool
+    credential: str = ""  # as whom it is sent, see ``_get_credential``
+    watches_arrival: bool = False  # see ``_find_arrived``
 
     @property
     def total_timeout(self):
@@ -304,7 +306,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         new = [row for row in rows if not row.id]
         ids = deliveries._insert_rows(config, self.env, event, new, key=key)
         if ids:
-            self._wake_senders()
+            self._wake_senders(config)
         return deliveries.browse([*(row.id for row in rows if row.id), *ids])
 
     @api.model
@@ -584,8 +586,11 @@ class BjApiSyncOutbound(models.AbstractModel):
         return payload.dumps(data).decode()
 
     @api.model
-    def _wake_senders(self):
-        """Have the sender start when this transaction is committed; once is enough."""
+    def _wake_senders(self, config=None):
+        """Have the sender start when this transaction is committed; once is enough.
+
+        :param config: whose administrators are told if it cannot start at all
+        """
         data = self.env.cr.postcommit.data
         trigger = (
             self.env["ir.cron.trigger"].sudo().browse(data.get("bj_api_sync.wake", ()))
@@ -595,6 +600,11 @@ class BjApiSyncOutbound(models.AbstractModel):
         cron = self.env.ref("bj_api_sync.ir_cron_send", raise_if_not_found=False)
         if cron:
             data["bj_api_sync.wake"] = cron.sudo()._trigger().ids
+        if config and not (cron and cron.sudo().active):
+            sender = self.env["bj.api.sync.sender"]
+            problem = sender._get_scheduler_problem()
+            if problem:
+                sender._tell_scheduler_problem(config, problem)
 
     @api.model
     def _make_claim(self, config, row, event, row_id):
@@ -636,21 +646,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         parameters = self.env["ir.config_parameter"].sudo()
         networks = parameters.get_param("bj_api_sync.blocked_networks")
         method = config.http_method_ids.name
-        headers = {
-            "User-Agent": f"bj_api_sync/{get_manifest('bj_api_sync')['version']}",
-            "Accept": "application/json",
-        }
-        for header in config.header_ids:
-            merge(headers, {header.name: header._get_value()})
-        if config.auth_type == "basic":
-            login = f"{config.auth_login or ''}:{config._get_secret('auth_password')}"
-            merge(headers, {"Authorization": f"Basic {b64(login)}"})
-        elif config.auth_type == "bearer":
-            token = config._get_secret("bearer_token")
-            if token:
-                # A stored token may start with the word; it is never said twice.
-                token = re.sub(r"^\s*bearer\s+", "", token, flags=re.IGNORECASE)
-                merge(headers, {"Authorization": f"Bearer {token.strip()}"})
+        headers = self._get_headers(config)
         return Target(
             config_id=config.id,
             name=config.name,
@@ -675,7 +671,47 @@ class BjApiSyncOutbound(models.AbstractModel):
             handles_answer=bool(
                 config.response_script or config.response_field_path or method == "GET"
             ),
+            credential=self._get_credential(config, headers),
+            watches_arrival=self._is_watching_arrival(config),
         )
+
+    @api.model
+    def _get_headers(self, config):
+        """Return the headers of a configuration, with Authorization, in clear."""
+        headers = {
+            "User-Agent": f"bj_api_sync/{get_manifest('bj_api_sync')['version']}",
+            "Accept": "application/json",
+        }
+        for header in config.header_ids:
+            merge(headers, {header.name: header._get_value()})
+        if config.auth_type == "basic":
+            login = f"{config.auth_login or ''}:{config._get_secret('auth_password')}"
+            merge(headers, {"Authorization": f"Basic {b64(login)}"})
+        elif config.auth_type == "bearer":
+            token = config._get_secret("bearer_token")
+            if token:
+                # A stored token may start with the word; it is never said twice.
+                token = re.sub(r"^\s*bearer\s+", "", token, flags=re.IGNORECASE)
+                merge(headers, {"Authorization": f"Bearer {token.strip()}"})
+        return headers
+
+    @api.model
+    def _get_credential(self, config, headers):
+        """Return a name for whom requests are sent as, ``""`` for nobody.
+
+        The same for configurations that send the same Authorization, secret headers and
+        secret parameters: limits of the other side are theirs together. It tells nothing
+        about the secrets.
+
+        :param dict headers: from :meth:`_get_headers`
+        """
+        secret = {"authorization", *map(str.lower, config._get_secret_header_names())}
+        parts = [[n.lower(), v] for n, v in headers.items() if n.lower() in secret]
+        parts += [[p.name, p._get_value()] for p in config.param_ids if p.value_secret]
+        if not parts:
+            return ""
+        text = json.dumps(sorted(parts, key=str))
+        return self.env["bj.api.sync.secret"]._get_fingerprint(text)
 
     @api.model
     def _prepare_request(self, claim, target, timeouts=None):
@@ -723,19 +759,31 @@ class BjApiSyncOutbound(models.AbstractModel):
     def _judge(self, claim, target, request, response):
         """Return what an answer means for its delivery, as a :class:`Settlement`."""
         attempt_409 = 2 if claim.last_status_code == 409 else 1
-        verdict = retry.classify(response.status, response.error_kind, attempt_409)
-        tries = claim.attempt_count - claim.attempts_before
+        now = datetime.now(timezone.utc)
+        wait = retry.get_wait(response.status, response.headers, response.body, now)
+        verdict = retry.classify(
+            response.status,
+            response.error_kind,
+            attempt_409,
+            method=claim.method,
+            wait=wait,
+        )
         state, delay, error = "delivered", 0.0, ""
+        throttled_for = self._get_throttled_seconds(claim, response, wait, now)
+        is_throttled = throttled_for is not None
+        is_free = is_throttled and throttled_for < retry.FREE_SECONDS
         if verdict != retry.DELIVERED:
             error = self._explain(response)
             state = "failed"
-            if verdict == retry.RETRY and tries < target.max_attempts:
+            tries = claim.attempt_count - claim.attempts_before
+            if verdict == retry.RETRY and (is_free or tries < target.max_attempts):
                 state = "pending"
                 delay = retry.delay(
                     tries,
                     response.status,
                     response.error_kind,
-                    get_retry_after(response),
+                    wait,
+                    throttled_for=throttled_for or 0,
                 )
         return Settlement(
             claim,
@@ -744,7 +792,22 @@ class BjApiSyncOutbound(models.AbstractModel):
             error,
             delay,
             self._prepare_log(claim, target, request, response, error),
+            credential=target.credential,
+            wait=wait if wait is None else min(wait, retry.MAX_RETRY_AFTER),
+            is_throttled=is_throttled,
+            is_free=is_free,
+            is_unsure=retry.is_unsure(response.status, response.error_kind),
         )
+
+    @api.model
+    def _get_throttled_seconds(self, claim, response, wait, now):
+        """Return for how long a delivery has met a limit, ``None`` if it met none."""
+        if not retry.is_throttled(response.status, wait):
+            return None
+        if not claim.throttled_date:
+            return 0.0
+        since = claim.throttled_date.replace(tzinfo=timezone.utc)
+        return (now - since).total_seconds()
 
     @api.model
     def _explain(self, response):
@@ -802,16 +865,21 @@ class BjApiSyncOutbound(models.AbstractModel):
 
     @api.model
     def _get_outcome(self, settlement, response):
-        """Return what an attempt says about its host, see ``_record_outcomes``."""
-        if response.status is None and response.error_kind in ("invalid", "blocked"):
+        """Return what an attempt says about its host, see ``_record_outcomes``.
+
+        That it asked to wait, or gave no way to ask, says nothing about how it does.
+        """
+        claim = settlement.claim
+        verdict = retry.classify(
+            response.status, response.error_kind, method=claim.method
+        )
+        if settlement.is_throttled or response.error_kind in ("invalid", "blocked"):
             ok = None
+        elif response.status is None:
+            ok = False
         else:
-            verdict = retry.classify(response.status, response.error_kind)
             ok = verdict != retry.RETRY or response.status == 409
-            if response.status is None:
-                ok = False
-        wait = None if ok else get_retry_after(response)
-        return ok, wait, settlement.claim.config_id, settlement.error
+        return ok, settlement.wait, claim.config_id, settlement.error
 
     # -- the answer --------------------------------------------------------------------
 
@@ -838,7 +906,9 @@ class BjApiSyncOutbound(models.AbstractModel):
         if claim.method == "GET":
             next_row = self._write_pulled(claim, config, response)
         if config.response_field_path and records:
+            without = self._filter_without_value(config, records)
             self._write_answer(config, records, response)
+            self._trigger_updates(config, without)
         if config.response_script:
             script = self.env["bj.api.sync.script"]
             context = script._make_context(
@@ -936,15 +1006,6 @@ def get_destination(url):
     host = parts.hostname or ""
     usual = {"http": 80, "https": 443}.get(parts.scheme)
     return f"{host}:{port}" if port and port != usual else host
-
-
-def get_retry_after(response):
-    """Return the seconds that a refusal asks to wait, ``None`` if it does not."""
-    value = response.headers.get("retry-after")
-    if not value:
-        return None
-    seconds = retry.parse_retry_after(value, datetime.now(timezone.utc))
-    return None if seconds is None else min(seconds, retry.MAX_RETRY_AFTER)
 
 
 def get_phrase(status):

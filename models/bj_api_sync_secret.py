@@ -59,8 +59,24 @@ class BjApiSyncSecret(models.AbstractModel):
     @api.model
     def _cipher(self):
         """Return the cipher over the keys of this installation, never of the database."""
+        return credential.Cipher(self._load_keys())
+
+    @api.model
+    def _get_fingerprint(self, text):
+        """Return a short name for a secret, from which nobody can find out the secret.
+
+        :raise UserError: there is no usable key
+        """
+        return credential.fingerprint(text, self._load_keys()[0])
+
+    @api.model
+    def _load_keys(self):
+        """Return the keys of this installation, the current one first.
+
+        :raise SecretUnavailable: there is no usable key
+        """
         try:
-            keys = credential.load_keys(
+            return credential.load_keys(
                 tools.config.get("bj_api_sync_key"),
                 os.environ,
                 tools.config["data_dir"],
@@ -73,7 +89,6 @@ class BjApiSyncSecret(models.AbstractModel):
                     reason=str(error),
                 )
             ) from error
-        return credential.Cipher(keys)
 
     @api.model
     def _digest(self, text):

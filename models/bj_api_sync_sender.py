@@ -4,23 +4,21 @@ import queue
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import psycopg2
 from odoo import SUPERUSER_ID, api, models, tools
 from odoo.exceptions import UserError
+from odoo.modules import module
+from odoo.modules.registry import Registry
 from odoo.service.server import CommonServer
 from psycopg2 import errorcodes
 
 from ..tools import transport
 from ..tools.message import OutboundRequest, OutboundResponse
-from .bj_api_sync_delivery import (
-    QUEUE_SECONDS,
-    TRICKLE_SECONDS,
-    commit_unless_testing,
-)
-from .bj_api_sync_outbound import OutboundResult, describe, get_failure, parse_json
+from .bj_api_sync_delivery import QUEUE_SECONDS, commit_unless_testing
+from .bj_api_sync_outbound import describe
 from .bj_api_sync_secret import SecretUnavailable
 
 _logger = logging.getLogger("bj.api.sender")
@@ -44,11 +42,15 @@ KEYLESS_SECONDS = (
 RETRIED = (
     errorcodes.SERIALIZATION_FAILURE,
     errorcodes.DEADLOCK_DETECTED,
-    errorcodes.LOCK_NOT_AVAILABLE,
     errorcodes.FOREIGN_KEY_VIOLATION,  # a configuration was deleted meanwhile
 )
 MAX_TRIES = 10
+ASIDE_SECONDS = 1  # until what could not be settled is tried again in the same pass
 LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)  # also: overtaken too often
+
+
+class Busy(Exception):
+    """Another transaction holds a row that is needed, and may hold it for long."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ class Pass:
         self.in_hand = {}  # host: attempts claimed and not settled
         self.speed = {}  # host: deliveries a second, a moving average
         self.targets = {}  # config id: (target or error, monotonic)
+        self.aside = []  # (settlement, response) that wait for rows of others
+        self.untold = {}  # config id: what administrators could not be told yet
+        self.arrived = set()  # ids that are not sent any more, see `_find_arrived`
         self.done = 0
         self.start = time.monotonic()
         self.settled_at = self.start
@@ -96,9 +101,14 @@ class Pass:
 
     def fail(self, job, error):
         """Put down an attempt that cannot even be made."""
+        self.hand_in(
+            job, OutboundResponse(error_kind="invalid", error=describe(error))
+        )
+
+    def hand_in(self, job, response):
+        """Put down the response of a job for which nothing is sent."""
         host = job.claim.destination
         self.in_hand[host] = self.in_hand.get(host, 0) + 1
-        response = OutboundResponse(error_kind="invalid", error=describe(error))
         self.results.put((job, response))
 
     def fits(self, target):
@@ -198,6 +208,15 @@ class BjApiSyncSender(models.AbstractModel):
                 run.close()
                 while results := run.take(0):
                     self._settle_results(run, results)
+                self._settle_aside(run)
+                if run.aside or run.untold:
+                    # The former come due again, under the same Idempotency-Key.
+                    _logger.warning(
+                        "%s answers could not be settled and %s failures not be told: "
+                        "another transaction holds rows that they need",
+                        len(run.aside),
+                        len(run.untold),
+                    )
             finally:
                 RUNNING.discard(run)
         return run.done
@@ -206,11 +225,11 @@ class BjApiSyncSender(models.AbstractModel):
     def _run_pass(self, run, linger, is_second):
         waiting = []  # results to be settled
         idle_since = None
-        progress_at = claim_at = 0
+        progress_at = claim_at = aside_at = 0
         is_woken = is_second
         while True:
             count = 0
-            if claim_at <= run.seconds < run.begin_until:
+            if claim_at <= run.seconds < run.begin_until and self._is_current(run):
                 count, is_backlog = self._claim_jobs(run)
                 # Each host has all now that it may have or that there is: looking for more
                 # is useless until something has come back.
@@ -221,6 +240,9 @@ class BjApiSyncSender(models.AbstractModel):
             if run.seconds - progress_at > PROGRESS_SECONDS:
                 progress_at = run.seconds
                 self._notify_progress(run)
+            if run.aside and run.seconds >= aside_at:
+                self._settle_aside(run)
+                aside_at = run.seconds + ASIDE_SECONDS
             if run.count or count:
                 idle_since = None
                 waiting += run.take(0.05)
@@ -236,7 +258,7 @@ class BjApiSyncSender(models.AbstractModel):
                 self._wake_again()
                 break
             left = linger - (run.seconds - idle_since)
-            if left <= 0 or not self._is_soon_due(left):
+            if not run.aside and (left <= 0 or not self._is_soon_due(left)):
                 break
             time.sleep(CLAIM_SECONDS)
         self._notify_progress(run, is_over=True)
@@ -252,28 +274,53 @@ class BjApiSyncSender(models.AbstractModel):
     # -- claim -------------------------------------------------------------------------
 
     @api.model
+    def _is_current(self, run):
+        """Tell whether Odoo is still as this pass knows it, as a request finds out.
+
+        Compiled mappings and other caches that somebody has made invalid are dropped. New
+        modules or fields make a new registry: this pass then ends, and is called again.
+        """
+        if module.current_test:  # in whose transaction nobody else changes anything
+            return True
+        registry = Registry(self.env.cr.dbname).check_signaling()
+        if registry is self.env.registry:
+            return True
+        run.begin_until = 0
+        return False
+
+    @api.model
     def _claim_jobs(self, run):
         """Claim what there is room for and hand it to the threads.
 
         :return: how many, and whether there was more than one claim could take
         """
+        run.arrived.clear()
         claims, is_backlog = in_own_cursor(self, self._claim, run)
         claimed_at = time.monotonic()
         for claim in claims:
             target = run.targets[claim.config_id][0]
             try:
                 request = self._prepare_request(run, claim, target)
+                response = self.env["bj.api.sync.delivery"]._open_answer(claim)
             except SecretUnavailable as error:
                 # Of headers that a script has set; as with those of the configuration.
                 _logger.error("Nothing is sent: %s", error)
                 in_own_cursor(self, self._return_keyless, claim, str(error))
+                continue
             except (UserError, ValueError) as error:
                 # A signing secret that is none, headers sealed with another key.
                 run.fail(
                     Job(claim, target, OutboundRequest(claim.method, claim.url)), error
                 )
+                continue
+            job = Job(claim, target, request, claimed_at)
+            if response:
+                run.hand_in(job, response)
             else:
-                run.submit(Job(claim, target, request, claimed_at))
+                run.submit(job)
+        if run.arrived:
+            outbound = self.env["bj.api.sync.outbound"]
+            in_own_cursor(outbound, outbound._drop_arrived, list(run.arrived))
         return len(claims), is_backlog
 
     @api.model
@@ -296,27 +343,81 @@ class BjApiSyncSender(models.AbstractModel):
     def _claim(self, run):
         """Claim in this cursor's transaction; see ``_choose_due`` for the rules."""
         deliveries = self.env["bj.api.sync.delivery"]
-        destinations = self.env["bj.api.sync.destination"]
-        hosts = deliveries._get_due_destinations()
-        gates = destinations._get_gates(hosts) if hosts else {}
-        claims = []
+        answered = deliveries._choose_answered(SETTLE_COUNT)
+        claims = deliveries._take(answered, []) if answered else []
+        for claim in claims:
+            self._get_target(run, claim.config_id)
+        claims = [claim for claim in claims if run.targets[claim.config_id][0]]
         is_backlog = False
+        hosts = deliveries._get_due_destinations()
+        gates = self.env["bj.api.sync.destination"]._get_gates(hosts) if hosts else {}
         for host in hosts:
-            gate = gates.get(host, "yes")
-            room = run.room(host) if gate == "yes" else int(gate == "probe")
-            if not room:
-                is_backlog |= gate == "yes"
-                continue
-            ids, superseded = deliveries._choose_due(
-                host, room, partial(self._check_targets, run)
-            )
-            is_backlog |= gate == "yes" and len(ids) == room
-            taken = deliveries._take(ids, superseded) if ids or superseded else []
-            if taken and gate == "probe":
-                target = run.targets[taken[0].config_id][0]
-                destinations._begin_probe(host, target.total_timeout + QUEUE_SECONDS)
+            closed = {
+                credential: gate
+                for (name, credential), gate in gates.items()
+                if name == host and gate != "yes"
+            }
+            by_credential = self._group_configs(run, host) if closed else {}
+            open_ids = None
+            if closed:
+                open_ids = [
+                    config_id
+                    for credential, ids in by_credential.items()
+                    if credential not in closed
+                    for config_id in ids
+                ]
+            taken, is_full = self._claim_host(run, host, open_ids)
             claims += taken
+            is_backlog |= is_full
+            for credential, gate in sorted(closed.items()):
+                if gate == "probe" and credential in by_credential:
+                    claims += self._claim_probe(
+                        run, host, credential, by_credential[credential]
+                    )
         return claims, is_backlog
+
+    @api.model
+    def _group_configs(self, run, host):
+        """Return ``{credential: config ids}`` of what is due at a host."""
+        groups = {}
+        for config_id in self.env["bj.api.sync.delivery"]._get_pending_configs(host):
+            target, _error = self._get_target(run, config_id)
+            credential = target.credential if target else ""
+            groups.setdefault(credential, []).append(config_id)
+        return groups
+
+    @api.model
+    def _claim_host(self, run, host, config_ids):
+        """Claim for a host, of these configurations or of all.
+
+        :return: claims, and whether there may be more than there is room for
+        """
+        if config_ids is not None and not config_ids:
+            return [], False
+        deliveries = self.env["bj.api.sync.delivery"]
+        room = run.room(host)
+        if not room:
+            return [], True
+        ids, superseded = deliveries._choose_due(
+            host, room, partial(self._check_targets, run), config_ids
+        )
+        claims = deliveries._take(ids, superseded) if ids or superseded else []
+        return claims, len(ids) == room
+
+    @api.model
+    def _claim_probe(self, run, host, credential, config_ids):
+        """Claim the one delivery that finds out how a paused host does."""
+        deliveries = self.env["bj.api.sync.delivery"]
+        ids, superseded = deliveries._choose_due(
+            host, 1, partial(self._check_targets, run), config_ids
+        )
+        claims = deliveries._take(ids, superseded) if ids or superseded else []
+        if claims:
+            target = run.targets[claims[0].config_id][0]
+            self.env["bj.api.sync.destination"]._begin_probe(
+                host, credential, target.total_timeout + QUEUE_SECONDS
+            )
+        return claims
 
     @api.model
     def _check_targets(self, run, found):
@@ -324,11 +425,13 @@ class BjApiSyncSender(models.AbstractModel):
 
         A missing encryption key stops sending before an attempt is counted.
         """
-        ready, broken = [], {}
+        ready, broken, watched = [], {}, {}
         for row_id, config_id in found:
             target, error = self._get_target(run, config_id)
             if target and not run.fits(target):
                 run.has_left_over = True
+            elif target and target.watches_arrival:
+                watched.setdefault(config_id, []).append(row_id)
             elif target:
                 ready.append(row_id)
             else:
@@ -336,6 +439,11 @@ class BjApiSyncSender(models.AbstractModel):
         for error, ids in broken.items():
             _logger.error("Nothing is sent: %s", error)
             self.env["bj.api.sync.delivery"]._postpone(ids, KEYLESS_SECONDS, error)
+        for config_id, ids in watched.items():
+            config = self.env["bj.api.sync.config"].browse(config_id)
+            arrived = self.env["bj.api.sync.outbound"]._find_arrived(config, ids)
+            run.arrived |= set(arrived)
+            ready += [row_id for row_id in ids if row_id not in arrived]
         return ready
 
     @api.model
@@ -358,291 +466,6 @@ class BjApiSyncSender(models.AbstractModel):
                 target, error = None, str(raised)
             run.targets[config_id] = (target, error, now)
         return target, error
-
-    # -- settle ------------------------------------------------------------------------
-
-    @api.model
-    def _settle_results(self, run, results):
-        """Settle what threads have brought, with one transaction for the plain ones."""
-        run.settled_at = time.monotonic()
-        if not results:
-            return
-        outbound = self.env["bj.api.sync.outbound"]
-        plain, special, released = [], [], []
-        for job, response in results:
-            host = job.claim.destination
-            run.in_hand[host] -= 1
-            if response is None:
-                released.append(job.claim)
-                continue
-            settlement = outbound._judge(job.claim, job.target, job.request, response)
-            if settlement.state == "delivered" and job.target.handles_answer:
-                special.append((settlement, response))
-            else:
-                plain.append((settlement, response))
-        if plain or released:
-            self._settle_plain(plain, released)
-        for settlement, response in special:
-            self._settle_answer(settlement, response)
-        run.done += len(plain) + len(special)
-        self._measure(run, results)
-
-    @api.model
-    def _settle_plain(self, plain, released=()):
-        """Settle together, and one by one if there is one among them that cannot be."""
-        try:
-            in_own_cursor(self, self._settle, plain, released)
-            return
-        except LOST:
-            raise  # the database is gone; what is in hand comes due again
-        except Exception as error:
-            _logger.exception("%s answers could not be settled", len(plain))
-            reason = type(error).__name__
-        if len(plain) > 1 or released:
-            in_own_cursor(self, self._settle, (), released)
-            for result in plain:
-                self._settle_plain([result])
-            return
-        # Without what came with the answer: it would stand in the way for ever.
-        ((settlement, response),) = plain
-        bare = replace(settlement, error=settlement.error and reason, log={})
-        in_own_cursor(self, self._settle, [(bare, response)])
-
-    @api.model
-    def _measure(self, run, results):
-        """Keep the speed of each host, by which claims are sized."""
-        counts = {}
-        for job, _response in results:
-            counts[job.claim.destination] = counts.get(job.claim.destination, 0) + 1
-        elapsed = max(run.settled_at - getattr(run, "measured_at", run.start), 0.01)
-        run.measured_at = run.settled_at
-        for host, count in counts.items():
-            before = run.speed.get(host, 0)
-            run.speed[host] = before + 0.3 * (count / elapsed - before)
-
-    @api.model
-    def _settle(self, settled, released=()):
-        """Settle in this cursor's transaction."""
-        deliveries = self.env["bj.api.sync.delivery"]
-        outbound = self.env["bj.api.sync.outbound"]
-        # Losing the last of these in a crash of PostgreSQL sends something twice, under
-        # the same Idempotency-Key; waiting for the disk would slow all of them down.
-        self.env.cr.execute("SET LOCAL synchronous_commit TO OFF")
-        deliveries._release(released)
-        if not settled:
-            return
-        changed = deliveries._settle([settlement for settlement, _response in settled])
-        for settlement, _response in settled:
-            if settlement.state == "failed" and settlement.claim.id in changed:
-                outbound._log_pull_end(settlement.claim, error=settlement.error)
-        outcomes = {}
-        for settlement, response in settled:
-            outcomes.setdefault(settlement.claim.destination, []).append(
-                outbound._get_outcome(settlement, response)
-            )
-        destinations = self.env["bj.api.sync.destination"]
-        for host in sorted(outcomes):  # the same order everywhere: no deadlock
-            destinations._record_outcomes(host, outcomes[host])
-        configs = self.env["bj.api.sync.config"]
-        failed = {}
-        for settlement, _response in settled:
-            if settlement.status_code == 410:
-                configs.browse(settlement.claim.config_id)._pause(settlement.error)
-            elif settlement.state == "failed":
-                failed[settlement.claim.config_id] = settlement.error
-        for config_id in sorted(failed):
-            configs.browse(config_id)._tell_failure(failed[config_id])
-
-    @api.model
-    def _settle_answer(self, settlement, response):
-        """Settle a delivery whose answer is used, in one transaction with that use.
-
-        What fails there fails the delivery: it is not sent again by itself, because the
-        other side has it.
-        """
-        try:
-            in_own_cursor(self, self._settle_with_answer, settlement, response)
-        except LOST:
-            raise
-        except Exception as error:
-            _logger.warning(
-                "Delivery %s: its answer could not be used",
-                settlement.claim.id,
-                exc_info=True,
-            )
-            failed = get_failed(settlement, error)
-            in_own_cursor(self, self._settle, [(failed, response)])
-
-    @api.model
-    def _settle_with_answer(self, settlement, response):
-        claim = settlement.claim
-        context = {"lang": claim.lang, "tz": claim.tz}
-        company = self.env["res.company"].browse(claim.company_id).exists()
-        if company:
-            context["allowed_company_ids"] = company.ids
-        user = self.env["res.users"].browse(claim.user_id).exists()
-        env = api.Environment(self.env.cr, user.id or SUPERUSER_ID, context, su=True)
-        config = env["bj.api.sync.config"].browse(claim.config_id)
-        outbound = env["bj.api.sync.outbound"]
-        next_row = outbound._handle_answer(claim, config, response)
-        if next_row:
-            env["bj.api.sync.delivery"]._insert_rows(config, env, "pull", [next_row])
-        self._settle([(settlement, response)])
-
-    # -- at once -----------------------------------------------------------------------
-
-    @api.model
-    def _send_now(self, config, records, timeout=None):
-        """Send records while the caller waits; see ``_make_outbound_http_request``.
-
-        The delivery is committed, claimed, before it is sent: whatever becomes of the
-        caller's transaction, the delivery and its log row stay as evidence, and nobody
-        else sends it meanwhile. The payload is read in the caller's transaction, so it
-        may tell about records that are not committed yet. If that transaction is rolled
-        back, a delivery that still waits for another attempt is cancelled.
-        """
-        outbound = self.env["bj.api.sync.outbound"]._for_config(config)
-        self = self.with_env(outbound.env)
-        config = config.with_env(self.env)
-        outbound._check_records(config, records)
-        target = outbound._get_target(config)
-        records = records.with_env(self.env)
-        event = "manual"
-        if records:
-            rows = outbound._build_rows(
-                config, outbound._filter_records(config, records)
-            )
-        elif target.method == "GET":
-            event = "pull"
-            rows = [outbound._build_pull_row(config, outbound._get_draft(config))]
-        else:
-            raise UserError(
-                self.env._("%s: say which records are to be sent.", config.name)
-            )
-        result = OutboundResult(
-            success=True,
-            status_code=None,
-            message=self.env._("Nothing to send."),
-            data=None,
-            delivery_ids=[],
-        )
-        is_complete = True
-        while rows:
-            row = rows.pop(0)
-            delivery_id, response, error, next_row = self._send_row(
-                config, target, row, event, timeout
-            )
-            if next_row:
-                rows.insert(0, next_row)
-            is_complete = is_complete and not error
-            result = OutboundResult(
-                response,
-                success=is_complete,
-                status_code=response.status if response else None,
-                message=error or self.env._("Delivered."),
-                data=parse_json(response.text) if response else None,
-                delivery_ids=[*result["delivery_ids"], delivery_id],
-            )
-        return result
-
-    @api.model
-    def _send_row(self, config, target, row, event, timeout):
-        """Send one row, and return ``(delivery id, response, error, next row)``."""
-        outbound = self.env["bj.api.sync.outbound"]
-        obstacle = row.error or self._get_obstacle(config, row)
-        if obstacle:
-            ids = self.env["bj.api.sync.delivery"]._insert_rows(
-                config, self.env, event, [row]
-            )
-            outbound._wake_senders()
-            return ids[0], None, obstacle, None
-        timeouts = get_timeouts(timeout)
-        seconds = sum(timeouts) + TRICKLE_SECONDS if timeouts else target.total_timeout
-        claim, is_apart = self._insert_claimed(config, row, event, seconds + 30)
-        request = outbound._prepare_request(claim, target, timeouts)
-        response = transport.send(request)
-        settlement = outbound._judge(claim, target, request, response)
-        settle = partial(in_own_cursor, self) if is_apart else run_here
-        settle(self._settle, [(settlement, response)])
-        error, next_row = settlement.error, None
-        if settlement.state == "delivered" and target.handles_answer:
-            try:
-                with self.env.cr.savepoint():
-                    next_row = outbound._handle_answer(claim, config, response)
-            except psycopg2.OperationalError:
-                raise
-            except Exception as raised:
-                error = describe(raised)
-                _logger.warning("Delivery %s: %s", claim.id, error, exc_info=True)
-                settle(self._fail_delivered, get_failed(settlement, raised))
-        if settlement.state == "pending":
-            outbound._wake_senders()
-            if is_apart:
-                self.env.cr.postrollback.add(
-                    partial(cancel_rolled_back, self.env.registry, claim.id)
-                )
-        return claim.id, response, error, next_row
-
-    @api.model
-    def _get_obstacle(self, config, row):
-        """Return why nothing can be sent at this moment, or ``""``."""
-        if self.env["bj.api.sync.delivery"]._is_neutralized():
-            return self.env._("This database is a neutralized copy: nothing is sent.")
-        if config.is_paused:
-            return self.env._("%s is paused; it will be sent later.", config.name)
-        gates = self.env["bj.api.sync.destination"]._get_gates([row.destination])
-        if gates.get(row.destination) == "no":
-            return self.env._(
-                "%s has failed or has asked to wait; it will be sent later.",
-                row.destination,
-            )
-        return ""
-
-    @api.model
-    def _insert_claimed(self, config, row, event, lease):
-        """Write a row that is ours to send, in a transaction of its own if possible.
-
-        It is not when the configuration or the user are as yet unknown to others.
-
-        :return: the claim, and whether it is committed
-        """
-        outbound = self.env["bj.api.sync.outbound"]
-        env = self.env
-        try:
-            with env.registry.cursor() as cr:
-                # The caller may have locked what our foreign keys refer to, and would
-                # wait for us for ever.
-                cr.execute("SET LOCAL lock_timeout TO '2s'")
-                own = api.Environment(cr, SUPERUSER_ID, {})
-                deliveries = own["bj.api.sync.delivery"]
-                (row_id,) = deliveries._insert_rows(
-                    config, env, event, [row], claimed=lease
-                )
-                deliveries._supersede(
-                    deliveries._get_superseded(row_id, row.destination)
-                )
-            is_apart = True
-        except (psycopg2.OperationalError, psycopg2.IntegrityError) as error:
-            if error.pgcode not in RETRIED:
-                raise
-            (row_id,) = env["bj.api.sync.delivery"]._insert_rows(
-                config, env, event, [row], claimed=lease
-            )
-            is_apart = False
-        return outbound._make_claim(config, row, event, row_id), is_apart
-
-    @api.model
-    def _fail_delivered(self, settlement):
-        claim, error = settlement.claim, settlement.error
-        self.env.cr.execute(
-            """UPDATE bj_api_sync_delivery SET state = 'failed', last_error = %s
-               WHERE id = %s AND state = 'delivered' RETURNING config_id""",
-            [error, claim.id],
-        )
-        for (config_id,) in self.env.cr.fetchall():
-            self.env["bj.api.sync.config"].browse(config_id)._tell_failure(error)
-            self.env["bj.api.log"]._record_attempts([settlement])
-            self.env["bj.api.sync.outbound"]._log_pull_end(claim, error=error)
 
     # -- cron --------------------------------------------------------------------------
 
@@ -686,65 +509,50 @@ class BjApiSyncSender(models.AbstractModel):
             commit_unless_testing(self.env.cr)
 
 
-def run_here(method, *args):
-    return method(*args)
-
-
-def get_timeouts(timeout):
-    """Return ``(connect, read)`` seconds for what a script gives, or ``None``."""
-    if not timeout:
-        return None
-    if isinstance(timeout, list | tuple):
-        connect, read = timeout
-        return float(connect), float(read)
-    return float(timeout), float(timeout)
-
-
-def cancel_rolled_back(registry, delivery_id):
-    """Cancel what was to be sent again for a transaction that did not happen."""
-    with registry.cursor() as cr:
-        cr.execute(
-            """UPDATE bj_api_sync_delivery
-               SET state = 'cancelled', next_attempt_date = NULL,
-                   last_error = 'The transaction that made it was rolled back. '
-                                || COALESCE(last_error, '')
-               WHERE id = %s AND state = 'pending' AND is_claimed IS NOT TRUE""",
-            [delivery_id],
-        )
-
-
-def get_failed(settlement, error):
-    """Return the settlement of a delivery whose answer could not be used."""
-    message = describe(error)
-    log = {
-        **settlement.log,
-        **get_failure(error),
-        "status": "error",
-        "error_message": message,
-    }
-    return replace(settlement, state="failed", error=message, log=log)
-
-
-def in_own_cursor(service, method, *args):
+def in_own_cursor(service, method, *args, lock_timeout=None):
     """Call a method of an Odoo service in a transaction of its own, and commit it.
 
     Repeated when PostgreSQL finds that it was overtaken, or has gone away for a moment,
     so the method must have no effect elsewhere.
+
+    :param float lock_timeout: seconds to wait for a row that somebody else holds, by
+        default as long as it takes
+    :raise Busy: somebody holds it longer
     """
-    registry = service.env.registry
     for attempt in range(1, MAX_TRIES + 1):
         try:
-            with registry.cursor() as cr:
+            # The registry of now, which another process may have changed meanwhile.
+            with Registry(service.env.cr.dbname).cursor() as cr:
+                if lock_timeout:
+                    set_lock_timeout(cr, lock_timeout)
                 # Kept in a variable: environments are only weakly known to their
                 # transaction, and one that is gone is not flushed.
                 env = api.Environment(cr, SUPERUSER_ID, {})
                 return getattr(env[service._name], method.__name__)(*args)
         except (*LOST, psycopg2.IntegrityError) as error:
+            if lock_timeout and error.pgcode == errorcodes.LOCK_NOT_AVAILABLE:
+                raise Busy from error
             is_repeated = error.pgcode in RETRIED or is_lost(error)
             if not is_repeated or attempt == MAX_TRIES:
                 raise
             _logger.debug("%s is repeated: %s", method.__name__, error.pgcode)
             time.sleep(random.uniform(0, 0.01 * 2**attempt))
+
+
+def set_lock_timeout(cr, seconds):
+    """Have statements of this transaction fail that wait longer for a lock."""
+    cr.execute("SET LOCAL lock_timeout TO %s", [f"{int(seconds * 1000)}ms"])
+
+
+@contextlib.contextmanager
+def lock_timeout(cr, seconds):
+    """Do so for the statements within, in a transaction that goes on afterwards."""
+    cr.execute("SELECT current_setting('lock_timeout')")
+    (before,) = cr.fetchone()
+    set_lock_timeout(cr, seconds)
+    yield
+    # After an error a savepoint brings the former one back.
+    cr.execute("SET LOCAL lock_timeout TO %s", [before])
 
 
 def is_lost(error):

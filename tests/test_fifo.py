@@ -13,6 +13,7 @@ def rows(*specs):
             frozenset(records),
             is_due="late" not in flags,
             in_flight="flying" in flags,
+            is_kept="kept" in flags,
         )
         for number, (group, records, flags) in enumerate(specs, 1)
     ]
@@ -28,6 +29,14 @@ class TestChoose(PureCase):
             ("another group goes first", [(POST, "a", ""), (PUT, "a", "")], {1: set()}),
             ("and is waited for", [(POST, "a", "late"), (PUT, "a", "")], {}),
             ("on its way", [(PUT, "a", "late flying"), (PUT, "a", "")], {}),
+            ("a newer one on its way", [(PUT, "a", ""), (POST, "a", "flying")], {}),
+            ("of a batch on its way", [(PUT, "a", ""), (PUT, "ab", "flying")], {}),
+            ("on its way elsewhere", [(PUT, "a", ""), (PUT, "b", "flying")], {1: set()}),
+            ("one that is kept goes first", [(POST, "a", "kept"), (POST, "a", "")],
+             {1: set()}),
+            ("and nothing passes it", [(POST, "a", "kept late"), (POST, "a", "")], {}),
+            ("nor a batch", [(POST, "a", "kept late"), (POST, "ab", "")], {}),
+            ("it replaces older ones", [(POST, "a", ""), (POST, "a", "kept")], {2: {1}}),
             ("between", [(PUT, "a", ""), (POST, "a", ""), (PUT, "a", "")], {1: set()}),
             ("pulls never wait", [(PUT, "", ""), (PUT, "", "")], {1: set(), 2: set()}),
             ("a bigger batch", [(PUT, "a", ""), (PUT, "ab", "")], {2: {1}}),

@@ -5,6 +5,7 @@ from ..tools.retry import Breaker
 from .pure_case import PureCase
 
 NEW_YEAR = datetime(2025, 1, 1, tzinfo=timezone.utc)
+NEW_YEAR_EPOCH = int(NEW_YEAR.timestamp())
 NEW_YEAR_0030 = "Wed, 01 Jan 2025 00:00:30 GMT"
 
 
@@ -36,6 +37,85 @@ class TestClassify(PureCase):
         self.assertEqual(retry.classify(409, attempt_409=2), "final")
 
 
+    def test_what_was_to_go_and_is_gone_is_deleted(self):
+        for method, status, expected in [
+            ("DELETE", 404, "delivered"),
+            ("DELETE", 410, "delivered"),
+            ("DELETE", 403, "final"),
+            ("DELETE", 500, "retry"),
+            ("PUT", 404, "final"),
+            ("PUT", 410, "pause"),
+        ]:
+            with self.subTest(method=method, status=status):
+                self.assertEqual(retry.classify(status, method=method), expected)
+
+    def test_a_403_that_says_how_long_waits(self):
+        self.assertEqual(retry.classify(403, wait=30), "retry")
+        self.assertEqual(retry.classify(403, wait=0), "retry")
+        self.assertEqual(retry.classify(403), "final")
+        self.assertEqual(retry.classify(404, wait=30), "final")
+
+    def test_only_what_may_have_been_processed_is_unsure(self):
+        for status, kind, expected in [
+            (None, "timeout", True),
+            (None, "reset", True),
+            (None, "connect", False),
+            (None, "dns", False),
+            (502, "", True),
+            (504, "", True),
+            (500, "", False),
+            (503, "", False),
+            (429, "", False),
+        ]:
+            with self.subTest(status=status, kind=kind):
+                self.assertEqual(retry.is_unsure(status, kind), expected)
+
+
+class TestGetWait(PureCase):
+    def test_each_usual_place_is_read(self):
+        in_30 = str(NEW_YEAR_EPOCH + 30)
+        for name, status, headers, body, expected in [
+            ("seconds", 429, {"retry-after": "30"}, b"", 30),
+            ("Shopify", 429, {"retry-after": "2.0"}, b"", 2),
+            ("moment", 429, {"retry-after": in_30}, b"", 30),
+            ("date", 503, {"retry-after": NEW_YEAR_0030}, b"", 30),
+            ("quota", 403, {"retry-after": "60"}, b"", 60),
+            ("Azure", 429, {"x-ms-retry-after-ms": "1500"}, b"", 2),
+            ("OpenAI", 429, {"retry-after-ms": "20"}, b"", 1),
+            ("GitHub", 403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": in_30},
+             b"", 30),
+            ("reset alone", 429, {"x-ratelimit-reset": in_30}, b"", 30),
+            ("Discord", 429, {"x-ratelimit-reset-after": "1.2"}, b"", 2),
+            ("HubSpot's older name", 429, {"x-rate-limit-reset": "9"}, b"", 9),
+            ("draft 7", 429, {"ratelimit": "limit=100, remaining=0, reset=50"}, b"", 50),
+            ("draft 8", 429, {"ratelimit": '"default";r=0;t=12'}, b"", 12),
+            ("nothing left", 200, {"ratelimit-remaining": "0", "ratelimit-reset": "8"},
+             b"", 8),
+            ("some left", 200, {"ratelimit-remaining": "3", "ratelimit-reset": "8"},
+             b"", None),
+            ("left, by the draft", 200, {"ratelimit": '"default";r=3;t=12'}, b"", None),
+            ("bucket full", 200, {"x-shopify-shop-api-call-limit": "40/40"}, b"", 1),
+            ("bucket not full", 200, {"x-shopify-shop-api-call-limit": "39/40"}, b"",
+             None),
+            ("Telegram", 429, {}, b'{"ok": false, "parameters": {"retry_after": 30}}', 30),
+            ("body", 429, {}, b'{"retry_after": 0.4}', 1),
+            ("body of a 503", 503, {}, b'{"error": {"retryAfter": "7"}}', 7),
+            ("header before body", 429, {"retry-after": "3"}, b'{"retry_after": 9}', 3),
+            ("nonsense, then body", 429, {"retry-after": "soon"}, b'{"retry_after": 9}',
+             9),
+            ("true is no number", 429, {}, b'{"retry_after": true}', None),
+            ("a list", 429, {}, b"[1]", None),
+            ("no JSON", 429, {}, b"<html>", None),
+            ("nothing", 429, {}, b"", None),
+            ("202 that is polled", 202, {"retry-after": "5"}, b"", None),
+            ("a good body", 200, {}, b'{"retry_after": 9}', None),
+            ("no such record", 404, {"retry-after": "5"}, b"", None),
+            ("no answer", None, {}, b"", None),
+        ]:  # fmt: skip
+            with self.subTest(name):
+                self.assertEqual(retry.get_wait(status, headers, body, NEW_YEAR), expected)
+
+
 class TestDelay(PureCase):
     def test_the_schedule_is_followed_and_its_last_step_stays(self):
         hours = [2, 5, 10, 14, 20, 24, 24, 24]
@@ -61,9 +141,14 @@ class TestDelay(PureCase):
             ({"attempt": 1, "status": 503}, 4),
             ({"attempt": 1, "error_kind": "reset"}, 4),
             ({"attempt": 1, "status": 503, "retry_after": 120}, 120),
-            ({"attempt": 1, "status": 429, "retry_after": 1}, 60),
+            ({"attempt": 1, "status": 429, "retry_after": 1}, 1),
             ({"attempt": 1, "status": 429, "retry_after": 0}, 60),
-            ({"attempt": 3, "status": 429, "retry_after": 120}, 1440),
+            ({"attempt": 3, "status": 429, "retry_after": 120}, 120),
+            ({"attempt": 1, "status": 403, "retry_after": 7}, 7),
+            ({"attempt": 3, "status": 503, "retry_after": 120}, 1440),
+            ({"attempt": 1, "error_kind": "timeout", "retry_after": 2}, 60),
+            ({"attempt": 1, "status": 429, "throttled_for": 240}, 240),
+            ({"attempt": 1, "status": 429, "throttled_for": 9000}, 1800),
             ({"attempt": 1, "status": 503, "retry_after": 10**12}, day),
         ]:
             with self.subTest(arguments):
@@ -84,7 +169,17 @@ class TestParseRetryAfter(PureCase):
             ("9" * 5000, 10**18),
             ("soon", None),
             ("-5", None),
-            ("1.5", None),
+            ("1.5", 2),
+            ("2.0", 2),
+            ("0.5", 1),
+            ("3.", 3),
+            (".5", None),
+            ("1.5.2", None),
+            ("1e3", None),
+            (str(NEW_YEAR_EPOCH + 30), 30),
+            (f"{NEW_YEAR_EPOCH + 30}.25", 31),
+            (str((NEW_YEAR_EPOCH + 30) * 1000), 30),
+            (str(NEW_YEAR_EPOCH - 30), 0),
             ("١٢", None),
             ("Wed, 99 Jan 2025 00:00:30 GMT", None),
             ("", None),

@@ -248,6 +248,12 @@ class Cipher:
         return self._fernet
 
 
+def fingerprint(text, key):
+    """Return 12 hexadecimal digits that name a secret and cannot be tried out without
+    the key of this installation, as a plain hash of a weak password could."""
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()[:12]
+
+
 def load_keys(config_value, environ, data_dir):
     """Return the Fernet keys of this installation, the current one first.
 
