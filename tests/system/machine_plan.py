@@ -38,6 +38,7 @@ FAULTS = (
     "close",
     "close after",
     "silent",
+    "504 after",
 )
 KILL_ROUNDS = 4  # each fourth round kills
 BLOCK = 4  # so many rounds in a row have the same servers, which are slow to start

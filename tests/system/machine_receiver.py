@@ -25,6 +25,8 @@ LONGEST = 0.3  # seconds until an answer, those that never come aside
 TOO_LATE = 0.8
 GIVEN_UP = "given up by its sender before it was applied"
 SILENCE = 30
+# Faults after which the other side has done what it was asked, unknown to the sender.
+APPLIED = ("reset after", "close after", "silent", "504 after")
 
 
 @dataclass
@@ -40,12 +42,14 @@ class Visit:
     ended: float = 0.0
     fault: str = ""
     outcome: str = "on its way"
+    is_cut: bool = False  # this side has hung up, perhaps before the answer was read
 
     @property
     def is_answered(self):
         """Whether a sender that lives has a good answer for certain."""
         quick = self.ended and self.ended - self.begun < TOO_LATE
-        return bool(quick and not self.fault and self.outcome != GIVEN_UP)
+        is_good = not self.fault and self.outcome != GIVEN_UP
+        return bool(quick and is_good and not self.is_cut)
 
     @property
     def key(self):
@@ -115,6 +119,13 @@ class Ledger(receiver.Receiver):
         with self._lock:
             self._faults.clear()
 
+    def hang_up(self):
+        with self._lock:
+            for visit in self.visits:
+                if not visit.ended or time.monotonic() - visit.ended < LONGEST:
+                    visit.is_cut = True
+        return super().hang_up()
+
     @property
     def active(self):
         with self._lock:
@@ -139,7 +150,7 @@ class Ledger(receiver.Receiver):
         self.sleep(delay)
         answer = (500, b"{}")
         visit.outcome = "not applied"
-        if visit.fault in ("", "reset after", "close after", "silent"):
+        if not visit.fault or visit.fault in APPLIED:
             answer = self._apply(visit)
         elif visit.fault == "422":
             answer = (422, b'{"error": "refused"}')
@@ -154,7 +165,7 @@ class Ledger(receiver.Receiver):
             return receiver.reset()(exchange)
         if visit.fault in ("close", "close after", "silent"):
             return False
-        if visit.fault[:3] in ("503", "429", "500"):
+        if visit.fault[:3] in ("503", "429", "500", "504"):
             wait = {"429": {"Retry-After": "1"}, "429 long": {"Retry-After": "30"}}
             headers = wait.get(visit.fault, {})
             return receiver.answer(int(visit.fault[:3]), b"{}", headers)(exchange)
