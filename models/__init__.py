@@ -1,4 +1,5 @@
 from . import (
+    base,
     bj_http_method,
     bj_api_sync_progress,
     bj_api_sync_secret,

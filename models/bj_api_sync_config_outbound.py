@@ -5,14 +5,15 @@ import time
 from datetime import timedelta
 
 from markupsafe import escape
-from odoo import api, fields, models
+from odoo import api, fields, models, tools
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..compat import all_of, group_users
-from ..tools import transport
+from ..tools import field_reads, transport
 from ..tools import url as url_tools
 from ..tools.message import OutboundRequest
+from .bj_api_sync_config_line import MAGIC_FIELDS
 from .bj_api_sync_delivery import commit_unless_testing
 from .bj_api_sync_progress import STEP_SECONDS
 
@@ -32,6 +33,16 @@ class BjApiSyncConfig(models.Model):
         "mail.activity.mixin",
     ]
 
+    lang = fields.Selection(
+        lambda self: self.env["res.lang"].get_installed(),
+        string="Language",
+        compute="_compute_lang",
+        store=True,
+        readonly=False,
+        precompute=True,
+        help="Translated values are sent, and written from answers and what is fetched, "
+        "in this language, whoever saves the record. Empty: that of the company.",
+    )
     delivery_ids = fields.One2many(
         "bj.api.sync.delivery", "config_id", string="Deliveries"
     )
@@ -61,6 +72,29 @@ class BjApiSyncConfig(models.Model):
     )
     trigger_count = fields.Integer(compute="_compute_trigger_count")
 
+    @api.depends("request_type", "company_id")
+    def _compute_lang(self):
+        for config in self:
+            if config.request_type == "out":
+                config.lang = config.lang or config._get_company_lang()
+            else:
+                config.lang = config.lang  # of no use, and there again after a change
+
+    def _get_company_lang(self):
+        """Return the language of the Company, else of the current one, if it is used."""
+        lang = (self.company_id or self.env.company).sudo().partner_id.lang
+        return lang if lang in dict(self.env["res.lang"].get_installed()) else False
+
+    def _get_lang(self):
+        """Return the language to send in.
+
+        :return: code of a language that is installed; ``False``, which reads terms as
+            they are before any translation, where neither this nor the company has one
+        """
+        self.ensure_one()
+        is_installed = self.lang in dict(self.env["res.lang"].get_installed())
+        return self.lang if is_installed else self._get_company_lang()
+
     @api.depends("delivery_ids.state")
     def _compute_delivery_counts(self):
         groups = self.env["bj.api.sync.delivery"]._read_group(
@@ -80,6 +114,45 @@ class BjApiSyncConfig(models.Model):
     def _compute_trigger_count(self):
         for config in self:
             config.trigger_count = len(config.sudo().server_action_ids)
+
+    @api.model
+    @tools.ormcache()
+    def _get_answer_fields_by_model(self):
+        """Return ``{model: names}`` of the fields that answers are written to.
+
+        Also under the names of models that have these fields by ``_inherits``, or that
+        they have them from. Not required ones: without a value there is no record.
+        """
+        configs = self.sudo().with_context(active_test=False)
+        configs = configs.search(
+            [("request_type", "=", "out"), ("response_field_path", "!=", False)]
+        )
+        origins = {
+            self._get_origin(config.model_name, config.response_field_path)
+            for config in configs
+        }
+        found = {}
+        for model_name, name in origins - {None}:
+            for model in self.env.registry.values():
+                field = model._fields.get(name)
+                if (
+                    field
+                    and not field.required
+                    and self._get_origin(model._name, name) == (model_name, name)
+                ):
+                    found.setdefault(model._name, set()).add(name)
+        return {model_name: frozenset(names) for model_name, names in found.items()}
+
+    @api.model
+    def _get_origin(self, model_name, name):
+        """Return the model that a direct field is inherited from, and its name."""
+        model = self.env.get(model_name)
+        while model is not None and name in model._fields:
+            field = model._fields[name]
+            if not field.inherited:
+                return model._name, name
+            model = self.env[model._fields[field.related.split(".")[0]].comodel_name]
+        return None
 
     @api.ondelete(at_uninstall=False)
     def _unlink_triggers(self):
@@ -152,21 +225,41 @@ class BjApiSyncConfig(models.Model):
     def _send_now(self, progress):
         """Do a step of a run for a button; see :meth:`_show_progress`."""
         config = self.sudo()
-        progress = progress or {"done": 0, "total": config._count_schedule()}
-        done = progress["done"] + config._run_schedule(seconds=STEP_SECONDS)
+        progress = progress or {
+            "total": config._count_schedule(),
+            "is_first": not config.last_sync_date,
+            "sent": 0,
+            "failed": 0,
+        }
+        sent, failed = config._run_step(STEP_SECONDS)
+        progress["sent"] += sent
+        progress["failed"] += failed
+        message = self._describe_run(progress)
         if not config.sync_start_date:
-            return self._notify(self.env._("%s records will be sent.", done))
+            return self._notify(message)
+        done = max(progress["total"] - config._count_schedule(), 0)
+        later = self.env._("The next run goes on from there.")
         return self._show_progress(
             "action_run_now",
             done,
             progress["total"],
-            {"done": done, "total": progress["total"]},
-            self._notify(
-                self.env._(
-                    "%s records will be sent. The next run goes on from there.", done
-                )
-            ),
+            progress,
+            self._notify(f"{message} {later}"),
         )
+
+    def _describe_run(self, progress):
+        if progress["sent"] or progress["failed"]:
+            message = self.env._("%s records will be sent.", progress["sent"])
+        elif self.sync_scope == "modified" and not progress["is_first"]:
+            message = self.env._("Nothing has changed since the last run.")
+        else:
+            message = self.env._("No record is to be sent: see the Filter Domain.")
+        if progress["failed"]:
+            failed = self.env._(
+                "%s could not be built: their Deliveries say why.", progress["failed"]
+            )
+            message = f"{message} {failed}"
+        return message
 
     def action_test_connection(self):
         """Make a real request and say in words how it went."""
@@ -186,16 +279,12 @@ class BjApiSyncConfig(models.Model):
         self.check_access("write")
         self._check_is_out()
         is_delete = self.http_method_ids.name == "DELETE"
-        fields_read = {
-            (line.field_path or "").split(".")[0] for line in self.line_ids
-        } - {"", "id"}
         # Without trigger fields a rule fires for every recomputation of the record.
+        watched = self._get_watched_fields()
         triggers = (
             self.env["ir.model.fields"]
             .sudo()
-            .search(
-                [("model", "=", self.model_name), ("name", "in", list(fields_read))]
-            )
+            .search([("model", "=", self.model_name), ("name", "in", watched)])
         )
         rule = (
             self.env["base.automation"]
@@ -220,6 +309,33 @@ class BjApiSyncConfig(models.Model):
             )
         )
         return self._open(rule)
+
+    def _get_watched_fields(self):
+        """Return the names of the fields whose change may change what is sent.
+
+        Those of the lines, those that scripts read as far as their text tells, and those
+        of the Filter Domain and the Company, which let a record in. A rule does not see
+        a field change that is computed each time it is read, but what it depends on.
+        """
+        self.ensure_one()
+        config_sudo = self.sudo()  # whoever may edit it may not read scripts
+        names = set(field_reads.of_domain(self._get_send_domain()))
+        names |= field_reads.of_script(config_sudo.request_script)
+        for line in config_sudo.line_ids:
+            names.add((line.field_path or "").split(".")[0])
+            if line.value_type in ("python_plain", "python_relational"):
+                names |= field_reads.of_script(line.script)
+        known = self.env[self.model_name]._fields
+        depends = self.env.registry.field_depends
+        found, waiting = set(), names
+        while waiting:
+            name = waiting.pop()
+            if name in known and name not in found:
+                found.add(name)
+                if known[name].compute and not known[name].store:
+                    paths = depends.get(known[name], ())
+                    waiting |= {path.split(".")[0] for path in paths}
+        return sorted(found - set(MAGIC_FIELDS))
 
     def action_create_cron(self):
         """Create a scheduled action that sends, or pulls, once a day.
@@ -353,15 +469,20 @@ class BjApiSyncConfig(models.Model):
         last record it has sent; a scheduled action is called again at once.
 
         :param seconds: without it, a scheduled action takes 20, anything else no end
-        :return: number of records, or of pulls that were begun
+        :return: number of records that are to be sent, or of pulls that were begun
         """
+        sent, _failed = self._run_step(seconds)
+        return sent
+
+    def _run_step(self, seconds=None):
+        """As :meth:`_run_schedule`, and how many records could not be built besides."""
         self.ensure_one()
         outbound = self.env["bj.api.sync.outbound"]._for_config(self)
         self = self.with_env(outbound.env)
         if not self.active:
-            return 0
+            return 0, 0
         if self.http_method_ids.name == "GET":
-            return len(outbound._enqueue_pull(self))
+            return len(outbound._enqueue_pull(self)), 0
         is_cron = bool(self.env.context.get("cron_id"))
         if seconds is None:
             seconds = CRON_SECONDS if is_cron else math.inf
@@ -371,13 +492,21 @@ class BjApiSyncConfig(models.Model):
         domain = self._get_schedule_domain()
         model = self.env[self.model_name].sudo()
         only_changed = self.sync_scope == "modified"
-        count = 0
+        sent = failed = 0
         while True:
             records = model.search(
                 [*domain, ("id", ">", self.sync_position)], order="id", limit=CHUNK
             )
-            outbound._enqueue(self, records, "schedule", skip_unchanged=only_changed)
-            count += len(records)
+            made = outbound._enqueue(
+                self, records, "schedule", skip_unchanged=only_changed
+            )
+            made.fetch(["state", "res_ids"])  # and not all the payloads
+            broken = made.filtered(lambda delivery: delivery.state == "failed")
+            # A batch of this transaction may hold records of the part before it.
+            sent += len(
+                {i for d in made - broken for i in d.res_ids} & set(records.ids)
+            )
+            failed += sum(len(delivery.res_ids) for delivery in broken)
             if len(records) < CHUNK:
                 break
             self._update_quietly(sync_position=records[-1].id)
@@ -387,11 +516,11 @@ class BjApiSyncConfig(models.Model):
             if time.monotonic() - start > seconds:
                 if is_cron:
                     self.env["ir.cron"].browse(self.env.context["cron_id"])._trigger()
-                return count
+                return sent, failed
         self._update_quietly(
             last_sync_date=self.sync_start_date, sync_start_date=None, sync_position=0
         )
-        return count
+        return sent, failed
 
     def _count_schedule(self):
         """Return how many records a run has before it, from where the last one ended."""

@@ -34,6 +34,7 @@ class BjApiSyncConfig(models.Model):
     can_edit_scripts = fields.Boolean(compute="_compute_can_edit_scripts")
     is_get = fields.Boolean(compute="_compute_is_get")
     is_delete = fields.Boolean(compute="_compute_is_get")
+    lang_count = fields.Integer(compute="_compute_lang_count")
     mapping_use_count = fields.Integer(
         string="Used By", compute="_compute_mapping_use_count"
     )
@@ -123,6 +124,9 @@ class BjApiSyncConfig(models.Model):
                 and not config_sudo.bearer_token
                 and not any(config_sudo.header_ids.mapped("is_secret"))
             )
+
+    def _compute_lang_count(self):
+        self.lang_count = len(self.env["res.lang"].get_installed())
 
     def _compute_mapping_use_count(self):
         lines = self.env["bj.api.sync.config.line"]

@@ -9,6 +9,8 @@ from odoo.exceptions import UserError
 from odoo.modules import module
 from odoo.tools import SQL
 
+from ..tools import payload
+from ..tools import url as url_tools
 
 _logger = logging.getLogger("bj.api.delivery")
 
@@ -181,8 +183,11 @@ class BjApiSyncDelivery(models.Model):
             ("schedule", "Schedule"),
             ("manual", "On demand"),
             ("pull", "Pull"),
+            ("answer", "Answer"),
         ],
         readonly=True,
+        help="What made it. Answer: the answer to another delivery of this configuration "
+        "changed the record.",
     )
     method = fields.Char(readonly=True)
     url = fields.Char(string="URL", readonly=True)
@@ -256,6 +261,8 @@ class BjApiSyncDelivery(models.Model):
         # Two columns that the ORM need not know. `record_ids` are the records of a batch
         # as an array, which PostgreSQL can intersect. `transaction_key` is known to the
         # transaction that made the row only, so that only it can change the payload.
+        # The last two indexes are for runs of schedules, which look for what was sent
+        # last of each record: only an inverted one finds it among the arrays of batches.
         self.env.cr.execute(
             """
             ALTER TABLE bj_api_sync_delivery
@@ -285,7 +292,7 @@ class BjApiSyncDelivery(models.Model):
             CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_last
                 ON bj_api_sync_delivery (config_id, res_id, id);
             CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_last_batch
-                ON bj_api_sync_delivery (config_id, id)
+                ON bj_api_sync_delivery USING gin (record_ids)
                 WHERE record_ids IS NOT NULL;
             CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_deletion
                 ON bj_api_sync_delivery (res_id, destination, id)
@@ -713,26 +720,75 @@ class BjApiSyncDelivery(models.Model):
         return self.env.cr.fetchall()
 
     @api.model
-    def _drop_unchanged(self, config, rows):
-        """Return the rows that say something else than the last one about their record."""
+    def _get_unchanged(self, config, rows):
+        """Return the ids of records about which rows say what was said the last time.
+
+        What is on its way counts as said, what has failed or was cancelled does not. Of a
+        batch, each record's part is compared; if a script has given it another shape than
+        a list with an entry for each record, only the whole can be.
+        """
+        last = self._get_last(config, {i for row in rows for i in row.ids})
+        get_url = self._get_url_reader(config)
+        unchanged = set()
+        for row in rows:
+            url = get_url(row.url, row.url_secret)
+            parts = get_parts(row.res_id, row.record_ids, row.payload)
+            same = {i for i, part in parts.items() if last.get(i) == (url, part)}
+            if is_whole(parts) and len(same) < len(parts):
+                same = set()
+            unchanged |= same if not row.error else set()
+        return unchanged
+
+    @api.model
+    def _get_last(self, config, record_ids):
+        """Return ``{record id: (URL, its part of the payload)}`` of last deliveries."""
         self.env.cr.execute(
-            """SELECT DISTINCT ON (res_id) res_id, state, url, url_secret, payload
-               FROM bj_api_sync_delivery
-               WHERE config_id = %s AND res_id = ANY(%s)
-               ORDER BY res_id, id DESC""",
-            [config.id, [row.res_id for row in rows if row.res_id]],
+            """SELECT held.res_id, max(held.id) FROM (
+                   SELECT res_id, id FROM bj_api_sync_delivery
+                   WHERE config_id = %(config)s AND res_id = ANY(%(ids)s)
+                   UNION ALL
+                   SELECT unnest(record_ids), id FROM bj_api_sync_delivery
+                   WHERE config_id = %(config)s AND record_ids && %(ids)s::integer[]
+               ) AS held(res_id, id)
+               WHERE held.res_id = ANY(%(ids)s) GROUP BY held.res_id""",
+            {"config": config.id, "ids": list(record_ids)},
         )
-        get_url = self.env["bj.api.sync.outbound"]._get_url
-        last = {
-            res_id: (get_url(url, url_secret), payload)
-            for res_id, state, url, url_secret, payload in self.env.cr.fetchall()
-            if state in ("pending", "delivered")
+        newest = dict(self.env.cr.fetchall())
+        self.env.cr.execute(
+            """SELECT id, res_id, record_ids, url, url_secret, payload
+               FROM bj_api_sync_delivery
+               WHERE id = ANY(%s) AND state IN ('pending', 'delivered')""",
+            [list(set(newest.values()))],
+        )
+        get_url = self._get_url_reader(config)
+        said = {
+            row_id: (get_url(url, secret), get_parts(res_id, batch, body))
+            for row_id, res_id, batch, url, secret, body in self.env.cr.fetchall()
         }
-        return [
-            row
-            for row in rows
-            if last.get(row.res_id) != (get_url(row.url, row.url_secret), row.payload)
-        ]
+        return {
+            record_id: (said[row_id][0], said[row_id][1][record_id])
+            for record_id, row_id in newest.items()
+            if row_id in said
+        }
+
+    @api.model
+    def _get_url_reader(self, config):
+        """Return the function that makes of the two columns the URL to be compared.
+
+        Parameters of a batch are filled from its first record, whichever that was.
+        """
+        outbound = self.env["bj.api.sync.outbound"]
+        values = outbound._get_params(config).values()
+        texts = [t for v in values for t in (v if isinstance(v, list) else [v])]
+        varies = outbound._is_batched(config) and any(
+            url_tools.placeholders(text) for text in texts if isinstance(text, str)
+        )
+
+        def get_url(url, secret):
+            whole = outbound._get_url(url, secret) or ""
+            return whole.partition("?")[0] if varies else whole
+
+        return get_url
 
     @api.model
     def _lock_pull(self, config):
@@ -904,6 +960,28 @@ class BjApiLog(models.Model):
             if row is not None:
                 rows.append(row)
         self._insert_many(rows)
+
+
+def get_parts(res_id, record_ids, body):
+    """Return ``{record id: what the payload of a delivery says about it}``.
+
+    That is its text or, in a batch that has not an entry for each record, the ids of all
+    records and the whole.
+    """
+    if not record_ids:
+        return {res_id: body} if res_id else {}
+    try:
+        items = json.loads(body or "")
+    except ValueError:
+        items = None
+    if isinstance(items, list) and len(items) == len(record_ids):
+        texts = [payload.dumps(item).decode() for item in items]
+        return dict(zip(record_ids, texts, strict=True))
+    return dict.fromkeys(record_ids, (tuple(record_ids), body))
+
+
+def is_whole(parts):
+    return any(isinstance(part, tuple) for part in parts.values())
 
 
 def in_flight(alias):

@@ -15,7 +15,6 @@ from ..exceptions import (
 )
 from ..tools import conditional, convert, payload, query
 from ..tools.message import ApiResponse, Call
-from .bj_api_sync_reader import to_jsonable
 
 API_VERSIONS = ("1", "1.0")
 ALLOWED_HEADERS = (
@@ -274,9 +273,12 @@ class BjApiSyncInbound(models.AbstractModel):
             request_data=call.request_data,
             response_data=value,
         )
+        keep = convert.get_floats(value)
         self._run_script("response_script", endpoint.response_script, context)
         # A script may put anything into the answer; only JSON can be sent.
-        return to_jsonable(context["response_data"])
+        return self.env["bj.api.sync.reader"]._to_jsonable(
+            context["response_data"], self.env._("Response Script"), keep=keep
+        )
 
     @api.model
     def _script_context(self, endpoint, call, records, **more):

@@ -15,7 +15,7 @@ from odoo.exceptions import UserError
 from odoo.modules.module import get_manifest
 
 from ..exceptions import ApiError, ScriptError
-from ..tools import mapping, payload, redact, retry, signature, transport
+from ..tools import convert, mapping, payload, redact, retry, signature, transport
 from ..tools import url as url_tools
 from ..tools.message import Call, OutboundRequest
 from .bj_api_sync_config import split_list
@@ -26,6 +26,7 @@ from .bj_api_sync_delivery import (
     Row,
     Settlement,
 )
+from .bj_api_sync_phrase import translate
 from .bj_api_sync_script import NOTHING
 
 _logger = logging.getLogger("bj.api.outbound")
@@ -83,6 +84,15 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """The delivery whose answer is being used, in this transaction."""
+
+    config_id: int
+    res_ids: tuple
+    event: str
+
+
+@dataclass(frozen=True)
 class Draft:
     """What every request of a configuration begins with, read once for a batch."""
 
@@ -100,16 +110,18 @@ class Draft:
 
 @dataclass(frozen=True)
 class Trigger:
-    """Who and when of a record that is to be sent; equal ones are read as a batch."""
+    """Who and when of a record that is to be sent; equal ones are read as a batch.
+
+    The language is that of the configuration, see ``_for_config``.
+    """
 
     event: str
     uid: int
-    lang: str | None
     tz: str | None
     company_ids: tuple
 
     def _get_env(self, cr):
-        context = {"lang": self.lang, "tz": self.tz}
+        context = {"tz": self.tz}
         if self.company_ids:
             context["allowed_company_ids"] = list(self.company_ids)
         return api.Environment(cr, self.uid, context, su=True)
@@ -169,16 +181,22 @@ class BjApiSyncOutbound(models.AbstractModel):
     def _trigger(self, config, records, event):
         """Have records sent by an Out configuration once this transaction is committed.
 
-        :param str event: ``create``, ``write``, ``unlink`` or ``manual``
+        :param str event: ``create``, ``write``, ``unlink`` or ``manual``; what an answer
+            of this configuration has changed is ``answer``, whatever it was
         """
         config_sudo = config.sudo()
         self._check_records(config_sudo, records)
-        if self.env.cr.postcommit.data.get(ANSWERED) == config.id:
-            return  # it would answer its own answer, for ever
-        if not config_sudo.active or not records:
+        if not config_sudo.active:
             return
         method = config_sudo.http_method_ids.name
-        if event == "unlink" or method == "GET":
+        is_deletion = event == "unlink"
+        answered = self.env.cr.postcommit.data.get(ANSWERED)
+        if answered and answered.config_id == config.id:
+            records = self._leave_out_answered(answered, method, records)
+            event = "answer"
+        if not records:
+            return
+        if is_deletion or method == "GET":
             # The record is about to go, so all that is known of it is written now, what
             # was triggered before first.
             self._flush_triggers()
@@ -207,6 +225,19 @@ class BjApiSyncOutbound(models.AbstractModel):
             )
 
     @api.model
+    def _leave_out_answered(self, answered, method, records):
+        """Return those of ``records`` that the configuration sends because of its answer.
+
+        Not the record that was answered, which would answer its own answer for ever. Nor
+        any once it is an answer already that had the delivery made: two records whose
+        answers change each other would not end either. A GET that has an item written
+        does not ask for that item again.
+        """
+        if answered.event == "answer" or method == "GET":
+            return records.browse()
+        return records.filtered(lambda record: record.id not in answered.res_ids)
+
+    @api.model
     def _get_trigger(self, event):
         # A rule runs its action once a record, each time in a new environment, which would
         # look for the companies anew.
@@ -215,7 +246,6 @@ class BjApiSyncOutbound(models.AbstractModel):
         key = (
             event,
             self.env.uid,
-            context.get("lang"),
             context.get("tz"),
             tuple(context.get("allowed_company_ids") or ()),
         )
@@ -223,7 +253,6 @@ class BjApiSyncOutbound(models.AbstractModel):
             known[key] = Trigger(
                 event,
                 self.env.uid,
-                context.get("lang"),
                 context.get("tz") or self.env.user.tz or None,
                 # The current one first: that is what it is taken for later.
                 (self.env.company | self.env.companies)._ids,
@@ -281,8 +310,8 @@ class BjApiSyncOutbound(models.AbstractModel):
         Records that this transaction has enqueued already get another payload instead of
         another delivery.
 
-        :param bool skip_unchanged: leave out records whose last delivery has the very
-            same payload
+        :param bool skip_unchanged: leave out records about which the last delivery says
+            the very same
         :return: the deliveries
         """
         self = self._for_config(config)
@@ -293,15 +322,12 @@ class BjApiSyncOutbound(models.AbstractModel):
             return deliveries
         key, is_known = self._get_transaction_key()
         own = deliveries._get_own_rows(config, key) if is_known else []
-        if self._is_batched(config):
-            rows = self._build_batches(config, records, own)
+        if not self._is_batched(config):
+            rows = self._build_single(config, records, own, skip_unchanged)
+        elif skip_unchanged:
+            rows = self._build_changed_batches(config, records, own)
         else:
-            by_record = {ids[0]: row_id for row_id, ids in own if len(ids) == 1}
-            rows = self._build_rows(config, records)
-            for row in rows:
-                row.id = by_record.get(row.res_id, 0)
-        if skip_unchanged:
-            rows = deliveries._drop_unchanged(config, rows)
+            rows = self._build_batches(config, records, own)
         deliveries._update_rows(self.env, event, [row for row in rows if row.id])
         new = [row for row in rows if not row.id]
         ids = deliveries._insert_rows(config, self.env, event, new, key=key)
@@ -311,10 +337,12 @@ class BjApiSyncOutbound(models.AbstractModel):
 
     @api.model
     def _for_config(self, config):
-        """Return this service as superuser, in the Company of the configuration if any."""
+        """Return this service as superuser, in the Language of the configuration and in
+        its Company if any: what is sent must not depend on who has saved the record."""
         company = config.sudo().company_id
         context = {"allowed_company_ids": company.ids} if company else {}
-        return self.sudo().with_context(**context)
+        lang = config.with_env(self.sudo().env)._get_lang()
+        return self.sudo().with_context(**context, lang=lang)
 
     @api.model
     def _get_transaction_key(self):
@@ -351,6 +379,31 @@ class BjApiSyncOutbound(models.AbstractModel):
             and config.content_type == "json"
             and config.http_method_ids.name != "GET"
         )
+
+    @api.model
+    def _build_single(self, config, records, own, skip_unchanged):
+        """Return a row for each record, which may be one that this transaction has."""
+        rows = self._build_rows(config, records)
+        if skip_unchanged:
+            unchanged = self.env["bj.api.sync.delivery"]._get_unchanged(config, rows)
+            rows = [row for row in rows if row.res_id not in unchanged]
+        by_record = {ids[0]: row_id for row_id, ids in own if len(ids) == 1}
+        for row in rows:
+            row.id = by_record.get(row.res_id, 0)
+        return rows
+
+    @api.model
+    def _build_changed_batches(self, config, records, own):
+        """Return full batches of the records that have something new to say.
+
+        What each has to say is known once a batch with it is built.
+        """
+        rows = self._build_rows(config, records)
+        unchanged = self.env["bj.api.sync.delivery"]._get_unchanged(config, rows)
+        if not unchanged and not own:
+            return rows
+        rest = records.filtered(lambda record: record.id not in unchanged)
+        return self._build_batches(config, rest, own) if rest else []
 
     @api.model
     def _build_batches(self, config, records, own):
@@ -474,7 +527,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             call.method,
             self._expand_url(config.url, params, url_values),
             headers,
-            payload=self._dump(config, data, call.method),
+            payload=self._dump(config, data, call.method, headers),
             res_id=records.id if len(records) == 1 else None,
         )
 
@@ -561,18 +614,24 @@ class BjApiSyncOutbound(models.AbstractModel):
             headers=headers,
             method=call.method,
         )
-        value = script._run(
-            config.request_script,
-            "execute",
-            context,
-            name=self.env._("Request Script"),
-        )
+        name = self.env._("Request Script")
+        keep = convert.get_floats(data)  # those of the lines have been rounded
+        value = script._run(config.request_script, "execute", context, name=name)
         data = context["request_data"] if value is NOTHING else value
+        try:
+            data = convert.round_floats(data, keep)
+        except convert.ConvertError as error:
+            raise self.env["bj.api.sync.reader"]._no_number(name, error) from error
         return data, context["headers"], context["params"]
 
     @api.model
-    def _dump(self, config, data, method):
-        """Return the body as text, ``None`` for a request without one."""
+    def _dump(self, config, data, method, headers):
+        """Return the body as text, ``None`` for a request without one.
+
+        What a script gives as text is sent as it is under a type that is not JSON.
+
+        :param dict headers: those that are not secret, as the script has left them
+        """
         if method == "GET":
             return None
         if method == "DELETE" and isinstance(data, dict):
@@ -581,9 +640,57 @@ class BjApiSyncOutbound(models.AbstractModel):
             keys = {key.split(".")[0] for key in url_tools.placeholders(config.url)}
             if keys and not set(data) - keys:
                 return None
+        if isinstance(data, str | bytes):
+            content_type = self._get_content_type(config, headers)
+            if config.content_type == "form" or not payload.is_json_type(content_type):
+                return self._check_text(data, content_type)
         if config.content_type == "form":
             return payload.dumps_form(data).decode()
         return payload.dumps(data).decode()
+
+    @api.model
+    def _get_content_type(self, config, headers):
+        """Return the Content-Type that script or Headers say, JSON if they say none."""
+        # What a script adds stands at the end, whatever the case of its name.
+        for name, value in reversed(headers.items()):
+            if name.lower() == "content-type" and value:
+                return str(value)
+        for header in config.header_ids:
+            if header.name.lower() == "content-type" and header.is_secret:
+                return header._get_value()
+        return "application/json"
+
+    @api.model
+    def _check_text(self, data, content_type):
+        """Return what a script has made the whole body, as a text that can be sent."""
+        try:
+            text = data if isinstance(data, str) else data.decode()
+            text.encode()
+        except UnicodeError as error:
+            raise UserError(
+                self.env._(
+                    "Request Script: result is no text in UTF-8 (%(error)s), and nothing "
+                    "else can be sent. Encode it, for example with b64encode.",
+                    error=error,
+                )
+            ) from error
+        if "\0" in text:
+            raise UserError(
+                self.env._(
+                    "Request Script: result has the character NUL, which no delivery can "
+                    "keep. Leave it out."
+                )
+            )
+        charset = payload.get_charset(content_type)
+        if charset not in ("utf-8", "utf8") and not text.isascii():
+            raise UserError(
+                self.env._(
+                    "Request Script: result is sent in UTF-8, but Content-Type says "
+                    "%(content_type)s. Change its charset to utf-8, or leave it out.",
+                    content_type=content_type,
+                )
+            )
+        return text
 
     @api.model
     def _wake_senders(self, config=None):
@@ -887,17 +994,19 @@ class BjApiSyncOutbound(models.AbstractModel):
     def _handle_answer(self, claim, config, response):
         """Do with a good answer what the configuration says, in this transaction.
 
-        What this changes does not trigger the configuration itself.
+        What this changes in the records of the delivery does not trigger the
+        configuration itself; see :meth:`_leave_out_answered`.
 
         :return: row of the next page of a pull, else ``None``
         :raise Exception: whatever the response script or the mapping raises
         """
         data = self.env.cr.postcommit.data
-        data[ANSWERED] = config.id
+        before = data.get(ANSWERED)  # of the delivery whose script has sent this one
+        data[ANSWERED] = Answered(config.id, tuple(claim.res_ids or ()), claim.event)
         try:
             return self._use_answer(claim, config, response)
         finally:
-            data.pop(ANSWERED, None)
+            data[ANSWERED] = before
 
     @api.model
     def _use_answer(self, claim, config, response):
@@ -905,9 +1014,10 @@ class BjApiSyncOutbound(models.AbstractModel):
         next_row = None
         if claim.method == "GET":
             next_row = self._write_pulled(claim, config, response)
-        if config.response_field_path and records:
+        # Without a body, as under 204, there is nothing to be written.
+        if config.response_field_path and records and response.body.strip():
             without = self._filter_without_value(config, records)
-            self._write_answer(config, records, response)
+            self._write_answer(claim, config, response)
             self._trigger_updates(config, without)
         if config.response_script:
             script = self.env["bj.api.sync.script"]
@@ -930,10 +1040,30 @@ class BjApiSyncOutbound(models.AbstractModel):
         return next_row
 
     @api.model
-    def _write_answer(self, config, records, response):
+    def _write_answer(self, claim, config, response):
         """Write one value of the answer to the field that the configuration names.
 
-        The answer to a batch has one value for each record if it is a list as long.
+        Nothing is written unless there is a value for each record of the delivery.
+        """
+        values = [
+            self._get_answer_value(config, item)
+            for item in self._get_answers(claim, config, response)
+        ]
+        *path, name = config.response_field_path.split(".")
+        model = self.env[claim.model]
+        known = set(model.browse(claim.res_ids).exists()._ids)
+        for record_id, value in zip(claim.res_ids, values, strict=True):
+            if record_id in known:
+                record = model.browse(record_id)
+                holder = record.mapped(".".join(path)) if path else record
+                holder.write({name: value})
+
+    @api.model
+    def _get_answers(self, claim, config, response):
+        """Return the part of the answer that is about each record of the delivery.
+
+        Paired by position with all that were sent, also those that are gone by now: a
+        list that is shorter or longer cannot be told apart from one that has been shifted.
         """
         try:
             answer = payload.loads(response.body)
@@ -941,26 +1071,41 @@ class BjApiSyncOutbound(models.AbstractModel):
             raise UserError(
                 self.env._("The answer is not JSON, so there is no Answer Key in it.")
             ) from error
-        if isinstance(answer, list) and len(answer) == len(records):
-            answers = answer
+        count = len(claim.res_ids)
+        if isinstance(answer, list) and len(answer) == count:
+            return answer
+        if count == 1:
+            return [answer]
+        if isinstance(answer, list):
+            got = self.env._("a list of %(count)s", count=len(answer))
         else:
-            answers = [answer] * len(records)
-        for record, item in zip(records, answers, strict=True):
-            value = mapping.take_path(item, config.response_key or "")
-            if value is mapping.ABSENT:
-                raise UserError(
-                    self.env._(
-                        "The answer has no %(key)s, which should be written to "
-                        "%(field)s.",
-                        key=config.response_key,
-                        field=config.response_field_path,
-                    )
+            got = translate(self.env, convert.describe(answer))
+        raise UserError(
+            self.env._(
+                "Answer Key %(key)s: the answer to a batch of %(count)s records must be a "
+                "list of %(count)s entries in the same order, but it is %(got)s. Nothing "
+                "was written to %(field)s: read such an answer in the Response Script.",
+                key=config.response_key or "",
+                count=count,
+                got=got,
+                field=config.response_field_path,
+            )
+        )
+
+    @api.model
+    def _get_answer_value(self, config, item):
+        value = mapping.take_path(item, config.response_key or "")
+        if value is mapping.ABSENT:
+            raise UserError(
+                self.env._(
+                    "The answer has no %(key)s, which should be written to %(field)s.",
+                    key=config.response_key,
+                    field=config.response_field_path,
                 )
-            *path, name = config.response_field_path.split(".")
-            holder = record.mapped(".".join(path)) if path else record
-            if isinstance(value, dict | list):
-                value = json.dumps(value, ensure_ascii=False)
-            holder.write({name: value})
+            )
+        if isinstance(value, dict | list):
+            return json.dumps(value, ensure_ascii=False)
+        return value
 
 
 class ScriptResponse:

@@ -247,7 +247,28 @@ class BjApiSyncReader(models.AbstractModel):
             return mapping.ABSENT
         if rule.is_x2many and isinstance(value, models.BaseModel):
             return value.ids  # a list, however many they are
-        return to_jsonable(value)
+        return self._to_jsonable(value, rule.api_key, line_id=rule.line_id)
+
+    @api.model
+    def _to_jsonable(self, value, name, line_id=None, keep=frozenset()):
+        """Return what a script computed as a JSON value, see :func:`to_jsonable`.
+
+        :param str name: how messages call the script
+        :param keep: floats that are not the script's, and stay as they are
+        :raise ScriptError: NaN or Infinity is in it
+        """
+        try:
+            return convert.round_floats(to_jsonable(value), keep)
+        except convert.ConvertError as error:
+            raise self._no_number(name, error, line_id) from error
+
+    @api.model
+    def _no_number(self, name, error, line_id=None):
+        message = self.env._(
+            "%(got)s is not a number that JSON has; give None, or a number.",
+            got=error.got,
+        )
+        return self.env["bj.api.sync.script"]._error(name, message, 0, line_id)
 
 
 def get_rules(plan, keys):

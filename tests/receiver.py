@@ -390,8 +390,7 @@ class Receiver:
         )
         self._record(request)
         exchange = _Exchange(self, connection)
-        exchange.method = method
-        exchange.request = request
+        exchange.method, exchange.request = method, request
         return act(exchange) and headers.get("connection", "").lower() != "close"
 
     def _next_behaviour(self, path):

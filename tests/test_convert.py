@@ -365,3 +365,74 @@ class TestToDomainValue(PureCase):
                 self.assertRaises(convert.ConvertError),
             ):
                 convert.to_domain_value(typed_rule(field_type), operator, value)
+
+
+NOISY = 0.1 + 0.2
+ROUND = [
+    (NOISY, 0.3),
+    (0.7400000000000002, 0.74),
+    (1.7 * 3, 5.1),
+    (-1.7 * 3, -5.1),
+    (1.1 + 2.2, 3.3),
+    (19.99 * 100, 1999.0),
+    (3.0, 3.0),
+    (0.0, 0.0),
+    (-0.0, -0.0),
+    (0.1, 0.1),
+    (1 / 3, 0.333333333333333),
+    (123456789.123456, 123456789.123456),
+    (999999999999.99, 999999999999.99),
+    (1e-30 * 3, 3e-30),
+    (2.0**53, 2.0**53),
+    (1e15 + 0.3, 1e15 + 0.3),
+    (1e22 / 3, 1e22 / 3),
+    (1e200, 1e200),
+]
+
+
+class TestFloats(PureCase):
+    def test_noise_goes_and_what_a_person_can_have_typed_stays(self):
+        for value, expected in ROUND:
+            with self.subTest(value=value):
+                found = convert.round_float(value)
+                self.assertEqual(repr(found), repr(expected))
+                for field_type in ("float", "monetary"):
+                    self.assertEqual(convert.to_json(field_type, value), expected)
+
+    def test_every_decimal_of_fifteen_digits_comes_back(self):
+        for digits in range(1, 16):
+            for scale in (0, 2, digits):
+                text = f"{'123456789987654'[:digits]}e-{scale}"
+                with self.subTest(text):
+                    self.assertEqual(convert.round_float(float(text)), float(text))
+
+    def test_integers_that_stand_in_a_float_column_are_left_alone(self):
+        self.assertIs(type(convert.to_json("float", 3)), int)
+        self.assertIsNone(convert.to_json("float", None))
+
+    def test_floats_are_found_wherever_a_script_puts_them(self):
+        value = {
+            "a": NOISY,
+            "b": [NOISY, {"c": (NOISY, 1, True, "0.30000000000000004", None)}],
+        }
+        expected = {"a": 0.3, "b": [0.3, {"c": [0.3, 1, True, str(NOISY), None]}]}
+        self.assertEqual(convert.round_floats(value), expected)
+        self.assertIs(convert.round_floats(True), True)
+
+    def test_those_that_were_there_before_are_kept(self):
+        before = {"constant": NOISY, "rows": [{"price": 1.1}]}
+        keep = convert.get_floats(before)
+        self.assertEqual(keep, {NOISY, 1.1})
+        after = {**before, "new": 1.7 * 3}
+        self.assertEqual(convert.round_floats(after, keep), {**before, "new": 5.1})
+        for value in (None, "1.5", 3, True, [], {}):
+            self.assertEqual(convert.get_floats(value), set())
+
+    def test_what_is_no_number_is_refused(self):
+        for value in (math.nan, math.inf, -math.inf):
+            for holder in (value, [value], {"a": ({"b": value},)}):
+                with (
+                    self.subTest(holder=holder),
+                    self.assertRaisesRegex(convert.ConvertError, "NaN|Infinity"),
+                ):
+                    convert.round_floats(holder)

@@ -215,6 +215,94 @@ class TestServerAction(OutboundCase):
 
 
 @tagged("post_install", "-at_install")
+class TestWatchedFields(OutboundCase):
+    """Which fields the rule watches that *When a record is saved* makes."""
+
+    def _make_rule(self, **vals):
+        config = self._make_config("PUT", **vals)
+        action = config.action_create_rule()
+        return config, self.env["base.automation"].browse(action["res_id"])
+
+    def _get_watched(self, **vals):
+        _config, rule = self._make_rule(**vals)
+        return set(rule.trigger_field_ids.mapped("name"))
+
+    def _script(self, source, **vals):
+        return {"value_type": "python_plain", "script": source, **vals}
+
+    def test_those_of_lines_scripts_and_domain_are_watched(self):
+        watched = self._get_watched(
+            lines={
+                "ref": {"field_path": "ref", "is_record_identifier": True},
+                "country": "country_id.code",
+                "phone": self._script("record.phone or record['vat']"),
+                "many": self._script(
+                    "a = record.mapped('category_id.name')\nresult = no_field(a)",
+                    script_mode="execute",
+                ),
+                "unread": {
+                    "field_path": "street",
+                    "value_type": "python_plain",
+                    "script": "record[line.api_key]",
+                    "read_script": "record.city",
+                },
+            },
+            request_script="request_data['zip'] = record.zip\nheaders['comment'] = 'x'",
+            filter_domain="['|', ('function', '!=', False), ('parent_id.lang', '=', 'x')]",
+        )
+        self.assertLessEqual(
+            {"ref", "country_id", "phone", "vat", "category_id", "street", "zip"}
+            | {"function", "parent_id"},
+            watched,
+        )
+        self.assertFalse({"city", "comment", "id", "write_date", "mobile"} & watched)
+
+    def test_a_change_of_what_a_script_reads_is_sent(self):
+        config, _rule = self._make_rule(
+            lines={"ref": "ref", "phone": self._script("record.phone")}
+        )
+        partner = self._make_partner()
+        self._commit()
+        for values, count in (
+            ({"phone": "1"}, 1),
+            ({"comment": "x"}, 0),
+            ({"phone": "2"}, 1),
+        ):
+            before = len(self._get_deliveries(config))
+            partner.write(values)
+            self._commit()
+            self.assertEqual(len(self._get_deliveries(config)), before + count)
+
+    def test_a_record_that_enters_the_domain_is_sent(self):
+        config, _rule = self._make_rule(filter_domain="[('function', '=', 'done')]")
+        partner = self._make_partner()
+        self.assertFalse(self._commit(config))
+        partner.function = "done"
+        self.assertEqual(len(self._commit(config)), 1)
+
+    def test_a_record_that_comes_into_the_company_is_sent(self):
+        company = self.env["res.company"].create({"name": "Other"})
+        config, _rule = self._make_rule(company_id=company.id)
+        partner = self._make_partner(company_id=self.env.company.id)
+        self.assertFalse(self._commit(config))
+        partner.company_id = company
+        self.assertEqual(len(self._commit(config)), 1)
+
+    def test_what_a_field_is_computed_from_is_watched_where_it_is_not_stored(self):
+        config, rule = self._make_rule(
+            lines={"ref": "ref", "label": "display_name", "own": "contact_address"}
+        )
+        self.assertIn("street", rule.trigger_field_ids.mapped("name"))
+        partner = self._make_partner()
+        self._commit()
+        for values in ({"name": "Other"}, {"street": "There"}):
+            before = len(self._get_deliveries(config))
+            partner.write(values)
+            self._commit()
+            self.assertEqual(len(self._get_deliveries(config)), before + 1)
+
+
+@tagged("post_install", "-at_install")
 class TestCodeOfTheCompatibleProduct(OutboundCase):
     """Code that was written for another product runs as it is, in Odoo's sandbox."""
 

@@ -548,7 +548,9 @@ class TestConfigurationButtons(OutboundCase):
             config.action_create_server_action()["res_id"]
         )
         self.assertEqual(rule.trigger, "on_create_or_write")
-        self.assertEqual(set(rule.trigger_field_ids.mapped("name")), set(LINES))
+        self.assertEqual(
+            set(rule.trigger_field_ids.mapped("name")), {*LINES, "company_id"}
+        )
         self.assertEqual(cron.state, "bj_api_sync")
         # Only tomorrow: opening its form must not send everything.
         self.assertGreater(cron.nextcall, datetime.now() + timedelta(hours=23))

@@ -237,6 +237,31 @@ class TestReadLimited(PureCase):
             payload.read_limited(io.BytesIO(b"abc"), 100, 9)
 
 
+class TestContentTypeOfABody(PureCase):
+    def test_json_is_known_by_its_names(self):
+        for content_type, expected in [
+            ("application/json", True),
+            (" Application/JSON ; charset=utf-8", True),
+            ("application/vnd.api+json", True),
+            ("application/jsonp", False),
+            ("text/json", False),
+            ("text/plain; note=application/json", False),
+            ("", False),
+        ]:
+            with self.subTest(content_type):
+                self.assertIs(payload.is_json_type(content_type), expected)
+
+    def test_the_charset_is_utf_8_unless_it_is_said(self):
+        for content_type, expected in [
+            ("text/xml", "utf-8"),
+            ("text/xml; charset=", "utf-8"),
+            ('text/xml; a=b; Charset="Windows-1251"', "windows-1251"),
+            ("charset=x", "utf-8"),
+        ]:
+            with self.subTest(content_type):
+                self.assertEqual(payload.get_charset(content_type), expected)
+
+
 class TestForm(PureCase):
     def test_an_object_becomes_fields_and_back(self):
         for value, body in [

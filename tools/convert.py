@@ -14,6 +14,7 @@ from datetime import date, datetime, time, timedelta
 
 MAX_INTEGER = 2**31 - 1
 MAX_FLOAT = 1e200  # Odoo divides by the rounding, which must not overflow
+MAX_ROUNDED = 1e15  # floats from there on have no digits after the point to speak of
 MIN_INTEGER = -(2**31)
 MAX_IN_VALUES = 1000
 SHOWN_LENGTH = 40
@@ -398,6 +399,46 @@ def none_if_false(value):
     return None if value is False else value
 
 
+def round_float(value):
+    """Return a float without the noise of binary arithmetic: 0.74 for 0.7400000000000002.
+
+    A float keeps 15 significant digits of any decimal number, so whatever a person can
+    have typed stays. Larger ones are whole numbers, which have no such noise.
+    """
+    return float(f"{value:.15g}") if -MAX_ROUNDED < value < MAX_ROUNDED else value
+
+
+def round_floats(value, keep=frozenset()):
+    """Return a JSON value whose floats are rounded, but for those in ``keep``.
+
+    :raise ConvertError: NaN or Infinity, which JSON does not have
+    """
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ConvertError(_lt("a number"), describe(value))
+        return value if value in keep else round_float(value)
+    if isinstance(value, dict):
+        return {key: round_floats(inner, keep) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [round_floats(inner, keep) for inner in value]
+    return value
+
+
+def get_floats(value):
+    """Return all floats in a JSON value, as a set."""
+    if isinstance(value, float):
+        return {value}
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return set()
+    return set().union(*map(get_floats, value))
+
+
+def _float_to_json(value):
+    return round_float(value) if isinstance(value, float) else none_if_false(value)
+
+
 def _html_to_json(value):
     # Markup is a str whose methods escape what they are given: leave it behind.
     return str(value) if value else none_if_false(value)
@@ -428,6 +469,8 @@ def _ids_to_json(value):
 #: ``{field type: function(value)}``
 READERS = {
     "boolean": bool,
+    "float": _float_to_json,
+    "monetary": _float_to_json,
     "html": _html_to_json,
     "date": _date_to_json,
     "datetime": _datetime_to_json,

@@ -123,6 +123,21 @@ def accepts_json(accept):
     return False
 
 
+def is_json_type(content_type):
+    """Tell whether a ``Content-Type`` is JSON: ``application/json`` or ``…+json``."""
+    media_type = content_type.split(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def get_charset(content_type):
+    """Return the charset of a ``Content-Type`` in lower case, UTF-8 if it has none."""
+    for parameter in content_type.lower().split(";")[1:]:
+        name, _equals, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip(' "'):
+            return value.strip(' "')
+    return "utf-8"
+
+
 def check_content_type(header_value, has_body, encoding=None):
     """Return how to parse the body: ``"json"`` or ``"ndjson"``.
 
