@@ -17,16 +17,15 @@ from machine_world import World
 
 SEED = 1
 ROUNDS = 4  # the last one kills
-BUDGET_SECONDS = 80  # no round begins that might not be over by then
-ROUND_SECONDS = 20
+BUDGET_SECONDS = 60  # no round begins later, on a machine that is busy
 
 
 class TestDeliveriesMachine(unittest.TestCase):
     def test_every_record_has_its_newest_value_over_there_after_all_faults(self):
-        start = time.monotonic()
         with World() as world:
+            start = time.monotonic()
             for number in range(ROUNDS):
-                if time.monotonic() - start > BUDGET_SECONDS - ROUND_SECONDS:
+                if time.monotonic() - start > BUDGET_SECONDS:
                     break
                 outcome = world.play(make_plan(number, SEED))
                 say(f"seed {SEED}, {outcome}")
