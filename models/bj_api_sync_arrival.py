@@ -54,26 +54,39 @@ class BjApiSyncOutbound(models.AbstractModel):
     def _get_arrived(self, config, record_ids):
         """Return the ids of records that the Filter Domain leaves out since an answer.
 
-        With Answer Key the field has a value; a script may have written anything, so an
-        earlier delivery of the record tells that there was an answer.
+        With Answer Key the field has a value; a script may have written anything, and a
+        record that is gone has nothing, so an earlier delivery tells that there was an
+        answer.
         """
         self = self._for_config(config)
         config = config.with_env(self.env)
-        records = self.env[config.model_name].browse(sorted(record_ids)).exists()
+        records = self.env[config.model_name].browse(sorted(record_ids))
+        known = records.exists()
+        # Of a record that was deleted before its answer came nothing has the value.
+        arrived = self._get_delivered(config, records - known)
         domain = self.env["bj.api.sync.script"]._eval_domain(config, self.env.user)
         path = config.response_field_path
-        if path:
-            if not mentions(domain, path):
-                return set()
-            records = records.filtered(lambda record: any(record.mapped(path)))
+        if not path:
+            known &= known.browse(self._get_delivered(config, known))
+        elif mentions(domain, path):
+            known = known.filtered(lambda record: any(record.mapped(path)))
         else:
-            self.env.cr.execute(
-                """SELECT DISTINCT res_id FROM bj_api_sync_delivery
-                   WHERE config_id = %s AND res_id = ANY(%s) AND state = 'delivered'""",
-                [config.id, records.ids],
-            )
-            records = records.browse(i for (i,) in self.env.cr.fetchall())
-        return set((records - records.filtered_domain(domain))._ids)
+            return set()
+        return arrived | set((known - known.filtered_domain(domain))._ids)
+
+    @api.model
+    def _get_delivered(self, config, records):
+        """Return the ids of those records that a configuration has delivered before."""
+        if not records:
+            return set()
+        self.env.cr.execute(
+            """SELECT res_id, record_ids FROM bj_api_sync_delivery
+               WHERE config_id = %(config)s AND state = 'delivered'
+                 AND (res_id = ANY(%(ids)s) OR record_ids && %(ids)s::integer[])""",
+            {"config": config.id, "ids": records.ids},
+        )
+        found = {i for res_id, ids in self.env.cr.fetchall() for i in ids or [res_id]}
+        return found & set(records._ids)
 
     @api.model
     def _drop_arrived(self, row_ids):

@@ -818,7 +818,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         if not parts:
             return ""
         text = json.dumps(sorted(parts, key=str))
-        return self.env["bj.api.sync.secret"]._get_fingerprint(text)
+        return self.env["bj.api.sync.secret"]._name_secret(text)
 
     @api.model
     def _prepare_request(self, claim, target, timeouts=None):

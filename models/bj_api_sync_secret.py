@@ -62,12 +62,12 @@ class BjApiSyncSecret(models.AbstractModel):
         return credential.Cipher(self._load_keys())
 
     @api.model
-    def _get_fingerprint(self, text):
+    def _name_secret(self, text):
         """Return a short name for a secret, from which nobody can find out the secret.
 
         :raise UserError: there is no usable key
         """
-        return credential.fingerprint(text, self._load_keys()[0])
+        return credential.name_secret(text, self._load_keys()[0])
 
     @api.model
     def _load_keys(self):

@@ -79,6 +79,7 @@ class Pass:
         self.in_hand = {}  # host: attempts claimed and not settled
         self.speed = {}  # host: deliveries a second, a moving average
         self.targets = {}  # config id: (target or error, monotonic)
+        self.waiting = []  # results to be settled
         self.aside = []  # (settlement, response) that wait for rows of others
         self.untold = {}  # config id: what administrators could not be told yet
         self.arrived = set()  # ids that are not sent any more, see `_find_arrived`
@@ -206,24 +207,36 @@ class BjApiSyncSender(models.AbstractModel):
         finally:
             try:
                 run.close()
-                while results := run.take(0):
-                    self._settle_results(run, results)
-                self._settle_aside(run)
-                if run.aside or run.untold:
-                    # The former come due again, under the same Idempotency-Key.
-                    _logger.warning(
-                        "%s answers could not be settled and %s failures not be told: "
-                        "another transaction holds rows that they need",
-                        len(run.aside),
-                        len(run.untold),
-                    )
+                self._settle_rest(run)
             finally:
                 RUNNING.discard(run)
         return run.done
 
     @api.model
+    def _settle_rest(self, run):
+        """Settle what is in hand at the end of a pass, whatever has ended it.
+
+        Over a connection of its own: that of the pass may have been cut.
+        """
+        with Registry(self.env.cr.dbname).cursor() as cr:
+            env = api.Environment(cr, SUPERUSER_ID, {})
+            sender = env[self._name]
+            results, run.waiting = run.waiting, []
+            while results or (results := run.take(0)):
+                sender._settle_results(run, results)
+                results = []
+            sender._settle_aside(run)
+        if run.aside or run.untold:
+            # The former come due again, under the same Idempotency-Key.
+            _logger.warning(
+                "%s answers could not be settled and %s failures not be told: another "
+                "transaction holds rows that they need",
+                len(run.aside),
+                len(run.untold),
+            )
+
+    @api.model
     def _run_pass(self, run, linger, is_second):
-        waiting = []  # results to be settled
         idle_since = None
         progress_at = claim_at = aside_at = 0
         is_woken = is_second
@@ -245,12 +258,12 @@ class BjApiSyncSender(models.AbstractModel):
                 aside_at = run.seconds + ASIDE_SECONDS
             if run.count or count:
                 idle_since = None
-                waiting += run.take(0.05)
+                run.waiting += run.take(0.05)
                 age = time.monotonic() - run.settled_at
-                is_time = age >= SETTLE_SECONDS or len(waiting) >= run.count
-                if waiting and (is_time or len(waiting) >= SETTLE_COUNT):
-                    self._settle_results(run, waiting)
-                    waiting = []
+                is_time = age >= SETTLE_SECONDS or len(run.waiting) >= run.count
+                if run.waiting and (is_time or len(run.waiting) >= SETTLE_COUNT):
+                    results, run.waiting = run.waiting, []
+                    self._settle_results(run, results)
                     claim_at = 0
                 continue
             idle_since = idle_since or run.seconds

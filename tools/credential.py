@@ -248,7 +248,7 @@ class Cipher:
         return self._fernet
 
 
-def fingerprint(text, key):
+def name_secret(text, key):
     """Return 12 hexadecimal digits that name a secret and cannot be tried out without
     the key of this installation, as a plain hash of a weak password could."""
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()[:12]
