@@ -147,19 +147,25 @@ class BjApiSyncOutbound(models.AbstractModel):
         They send the same model to the same host by PUT, and read the field that the
         answer is written to.
         """
-        others = self.env["bj.api.sync.config"].sudo().search(
-            [
-                ("request_type", "=", "out"),
-                ("model_id", "=", config.model_id.id),
-                ("http_method_ids.name", "=", "PUT"),
-                ("id", "!=", config.id),
-            ]
+        others = (
+            self.env["bj.api.sync.config"]
+            .sudo()
+            .search(
+                [
+                    ("request_type", "=", "out"),
+                    ("model_id", "=", config.model_id.id),
+                    ("http_method_ids.name", "=", "PUT"),
+                    ("id", "!=", config.id),
+                ]
+            )
         )
         host = get_destination(config.url)
         name = (config.response_field_path or "").split(".")[0]
         return others.filtered(
-            lambda other: get_destination(other.url) == host
-            and (not name or self._reads(other, name))
+            lambda other: (
+                get_destination(other.url) == host
+                and (not name or self._reads(other, name))
+            )
         )
 
     @api.model

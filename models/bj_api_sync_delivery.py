@@ -398,14 +398,18 @@ class BjApiSyncDelivery(models.Model):
         """Return how many are sent again, how many newer ones have overtaken."""
         # What could not be built has no URL: there is nothing that could be sent.
         overtaken = self.browse(self._get_overtaken())
-        count = (self - overtaken).filtered("url")._change_idle(
-            SQL(
-                """state = 'pending', next_attempt_date = %s, is_claimed = false,
+        count = (
+            (self - overtaken)
+            .filtered("url")
+            ._change_idle(
+                SQL(
+                    """state = 'pending', next_attempt_date = %s, is_claimed = false,
                    attempts_before = attempt_count, delivered_date = NULL,
                    throttled_date = NULL, last_status_code = NULL, last_error = NULL""",
-                NOW,
-            ),
-            ("pending", "delivered", "failed", "cancelled", "superseded"),
+                    NOW,
+                ),
+                ("pending", "delivered", "failed", "cancelled", "superseded"),
+            )
         )
         self.env["bj.api.sync.outbound"]._wake_senders()
         return {"count": count, "overtaken": len(overtaken)}

@@ -214,7 +214,9 @@ class BjApiSyncDelivery(models.Model):
 
         :return: ids of the rows that are locked now and were not before
         """
-        rest = {i for row_id, older in chosen.items() for i in (row_id, *older)} - locked
+        rest = {
+            i for row_id, older in chosen.items() for i in (row_id, *older)
+        } - locked
         if not rest:
             return set()
         self.env.cr.execute(
@@ -352,7 +354,6 @@ class BjApiSyncDelivery(models.Model):
                     claim.attempt_count,
                 )
             )
-
 
 
 def get_columns(alias):

@@ -79,7 +79,9 @@ class BjApiSyncDelivery(models.Model):
         destinations = self.env["bj.api.sync.destination"].sudo()
         closed = defaultdict(dict)
         now = fields.Datetime.now()
-        for destination in destinations.search([("name", "in", self.mapped("destination"))]):
+        for destination in destinations.search(
+            [("name", "in", self.mapped("destination"))]
+        ):
             until = max(filter(None, (destination.hold_until, destination.opened_until)),
                         default=None)  # fmt: skip
             if until and until > now:

@@ -155,7 +155,9 @@ class BjApiSyncDestination(models.Model):
             [hold_until, last_error, last_config_id, name, credential],
             log_exceptions=False,
         )
-        destination = self.search([("name", "=", name), ("credential", "=", credential)])
+        destination = self.search(
+            [("name", "=", name), ("credential", "=", credential)]
+        )
         destination.invalidate_recordset()
         if breaker.opened_until and not before.opened_until:
             destination._open_activities()

@@ -102,9 +102,7 @@ class Pass:
 
     def fail(self, job, error):
         """Put down an attempt that cannot even be made."""
-        self.hand_in(
-            job, OutboundResponse(error_kind="invalid", error=describe(error))
-        )
+        self.hand_in(job, OutboundResponse(error_kind="invalid", error=describe(error)))
 
     def hand_in(self, job, response):
         """Put down the response of a job for which nothing is sent."""

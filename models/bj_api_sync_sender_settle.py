@@ -90,9 +90,7 @@ class BjApiSyncSender(models.AbstractModel):
     @api.model
     def _settle_released(self, claim):
         try:
-            in_own_cursor(
-                self, self._settle, (), [claim], lock_timeout=LOCK_SECONDS
-            )
+            in_own_cursor(self, self._settle, (), [claim], lock_timeout=LOCK_SECONDS)
         except Busy:
             _logger.info("Delivery %s is held, it comes due by itself", claim.id)
 

@@ -112,7 +112,9 @@ class TestBacklog(OutboundCase):
             for body in bodies if isinstance(bodies, list) else [bodies]:
                 last[body["ref"]] = body["comment"]
         self.assertEqual(set(last.values()), {"<p>version 11</p>"})
-        self.assertNotIn("pending", self._get_deliveries(batch | single).mapped("state"))
+        self.assertNotIn(
+            "pending", self._get_deliveries(batch | single).mapped("state")
+        )
 
     def test_a_newer_version_beyond_the_window_waits_for_one_on_its_way(self):
         config = self._make()

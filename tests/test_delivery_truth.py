@@ -109,7 +109,10 @@ class TestUnknownFate(OutboundCase):
     def _let_one_be_lost(self, behaviour, method="POST"):
         """Return config, partner and a delivery whose first attempt had no answer."""
         self.receiver.on("/orders", behaviour, answer(200))
-        config, partner = self._make_config(method, read_timeout=1), self._make_partner()
+        config, partner = (
+            self._make_config(method, read_timeout=1),
+            self._make_partner(),
+        )
         first = self._enqueue(config, partner)
         self._send()
         self.assertEqual(first.state, "pending")
@@ -446,7 +449,9 @@ class TestLimits(OutboundCase):
 
     def test_after_a_day_of_it_attempts_count_again(self):
         self.receiver.on("/orders", retry_after("1"))
-        delivery = self._enqueue(self._make_config(max_attempts=1), self._make_partner())
+        delivery = self._enqueue(
+            self._make_config(max_attempts=1), self._make_partner()
+        )
         self._send(seconds=0.5)
         self.assertEqual(delivery.state, "pending")
         self.env.cr.execute(

@@ -36,7 +36,6 @@ class TestClassify(PureCase):
         self.assertEqual(retry.classify(409, attempt_409=1), "retry")
         self.assertEqual(retry.classify(409, attempt_409=2), "final")
 
-
     def test_what_was_to_go_and_is_gone_is_deleted(self):
         for method, status, expected in [
             ("DELETE", 404, "delivered"),
@@ -113,7 +112,9 @@ class TestGetWait(PureCase):
             ("no answer", None, {}, b"", None),
         ]:  # fmt: skip
             with self.subTest(name):
-                self.assertEqual(retry.get_wait(status, headers, body, NEW_YEAR), expected)
+                self.assertEqual(
+                    retry.get_wait(status, headers, body, NEW_YEAR), expected
+                )
 
 
 class TestDelay(PureCase):

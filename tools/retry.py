@@ -124,7 +124,9 @@ _BODY_KEYS = ("retry_after", "retryAfter", "retry_after_seconds")
 _NEAR = 366 * 24 * 3600  # seconds around now in which a large number is a moment
 _LIMIT_FIELD = re.compile(r"(?:^|[;,\s])(r|remaining|t|reset)\s*=\s*([0-9.]+)")
 _SHOPIFY_LIMIT = "x-shopify-shop-api-call-limit"
-SHOPIFY_SECONDS = 1  # in which a full bucket of calls leaks two, or more on larger plans
+SHOPIFY_SECONDS = (
+    1  # in which a full bucket of calls leaks two, or more on larger plans
+)
 
 
 def get_wait(status, headers, body, now):

@@ -6,7 +6,7 @@ import threading
 import time
 from contextlib import closing
 
-from harness import Server, receiver, wait_until
+from harness import receiver, wait_until
 from test_outbound_system import (
     SHORT,
     OutboundSystemCase,
@@ -27,9 +27,7 @@ def created(number):
 
 class TestHeldRecord(OutboundSystemCase):
     def test_a_long_transaction_of_a_user_holds_up_its_own_record_alone(self):
-        config_id = self.make(
-            "/held", response_field_path="barcode", response_key="id"
-        )
+        config_id = self.make("/held", response_field_path="barcode", response_key="id")
         other_id = self.make("/other")
         partner_id = make_partner(self.server, "T-held")
         self.receiver.on("/held", created(9))
