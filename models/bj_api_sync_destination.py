@@ -124,14 +124,7 @@ class BjApiSyncDestination(models.Model):
                 ok is not False and not wait for ok, wait, _config, _error in outcomes
             ):
                 return
-            self.env.cr.execute(
-                """INSERT INTO bj_api_sync_destination
-                       (name, credential, failures, openings)
-                   VALUES (%s, %s, 0, 0) ON CONFLICT (name, credential) DO NOTHING""",
-                [name, credential],
-                log_exceptions=False,
-            )
-            states = self._read_states([name], credential, lock=True)
+            states = self._add(name, credential)
         ((_key, hold_until, now, breaker),) = states
         before = breaker
         last_error = last_config_id = None
@@ -163,6 +156,17 @@ class BjApiSyncDestination(models.Model):
             destination._open_activities()
         elif before.opened_until and not breaker.opened_until:
             destination._close_activities()
+
+    @api.model
+    def _add(self, name, credential):
+        """Add a row, unless somebody else just has; return its state, locked."""
+        self.env.cr.execute(
+            """INSERT INTO bj_api_sync_destination (name, credential, failures, openings)
+               VALUES (%s, %s, 0, 0) ON CONFLICT (name, credential) DO NOTHING""",
+            [name, credential],
+            log_exceptions=False,
+        )
+        return self._read_states([name], credential, lock=True)
 
     @api.model
     def _read_states(self, names, credential=None, lock=False):

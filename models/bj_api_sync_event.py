@@ -6,8 +6,9 @@ from odoo.tools import SQL
 
 from ..tools import mapping, pagination
 from .bj_api_log_ui import can_open, pretty, summary
-from .bj_api_sync_delivery import NOW, STEP_ROWS, VACUUM_BATCH, commit_unless_testing
-from .bj_api_sync_outbound import ANSWERED
+from .bj_api_sync_delivery import NOW, VACUUM_BATCH, commit_unless_testing
+from .bj_api_sync_delivery_buttons import STEP_ROWS
+from .bj_api_sync_trigger import ANSWERED
 
 OPEN = ("pending", "failed")
 KEEP_DAYS = {"done": 7, "ignored": 7, "failed": 90}

@@ -1,3 +1,4 @@
+import json
 import logging
 from functools import partial
 
@@ -8,12 +9,48 @@ from psycopg2 import errorcodes
 
 from ..tools import transport
 from .bj_api_sync_delivery import TRICKLE_SECONDS
-from .bj_api_sync_outbound import OutboundResult, describe, parse_json
+from .bj_api_sync_outbound import describe, parse_json
 from .bj_api_sync_pull import PullStop
 from .bj_api_sync_sender import RETRIED, in_own_cursor, set_lock_timeout
 from .bj_api_sync_sender_settle import get_failed
 
 _logger = logging.getLogger("bj.api.sender")
+
+
+class OutboundResult(dict):
+    """What :meth:`_make_outbound_http_request` answers: a mapping and a response.
+
+    Keys: ``success``, ``status_code``, ``message``, ``data`` (parsed JSON, else text),
+    ``delivery_ids``. False in a condition unless it was a success, like the response of
+    ``requests``.
+    """
+
+    def __init__(self, response=None, **values):
+        super().__init__(values)
+        self._response = response
+
+    def __bool__(self):
+        return bool(self["success"])
+
+    @property
+    def status_code(self):
+        return self["status_code"]
+
+    @property
+    def ok(self):
+        return bool(self["success"])
+
+    @property
+    def text(self):
+        return self._response.text if self._response else ""
+
+    @property
+    def headers(self):
+        return self._response.headers if self._response else {}
+
+    def json(self):
+        """Return the parsed answer; raise ``ValueError`` for anything but JSON."""
+        return json.loads(self.text)
 
 
 class BjApiSyncSender(models.AbstractModel):
@@ -37,18 +74,8 @@ class BjApiSyncSender(models.AbstractModel):
         outbound._check_records(config, records)
         target = outbound._get_target(config)
         records = records.with_env(self.env)
-        event = "manual"
-        if records:
-            rows = outbound._build_rows(
-                config, outbound._filter_records(config, records)
-            )
-        elif target.method == "GET":
-            event = "pull"
-            rows = [outbound._build_pull_row(config, outbound._get_draft(config))]
-        else:
-            raise UserError(
-                self.env._("%s: say which records are to be sent.", config.name)
-            )
+        event = "pull" if not records and target.method == "GET" else "manual"
+        rows = self._build_rows_now(config, target, records)
         result = OutboundResult(
             success=True,
             status_code=None,
@@ -74,6 +101,23 @@ class BjApiSyncSender(models.AbstractModel):
                 delivery_ids=[*result["delivery_ids"], delivery_id],
             )
         return result
+
+    @api.model
+    def _build_rows_now(self, config, target, records):
+        """Return the rows to be sent at once.
+
+        :raise UserError: it is not said which records are meant
+        """
+        outbound = self.env["bj.api.sync.outbound"]
+        if records:
+            return outbound._build_rows(
+                config, outbound._filter_records(config, records)
+            )
+        if target.method != "GET":
+            raise UserError(
+                self.env._("%s: say which records are to be sent.", config.name)
+            )
+        return [outbound._build_pull_row(config, outbound._get_draft(config))]
 
     @api.model
     def _send_row(self, config, target, row, event, timeout):
