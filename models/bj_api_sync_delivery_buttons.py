@@ -1,4 +1,4 @@
-from odoo import models
+from odoo import fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
@@ -41,16 +41,15 @@ class BjApiSyncDelivery(models.Model):
             )
         newer = self.browse(self._get_overtaken().get(self.id, ()))
         if newer:
+            states = dict(self._fields["state"]._description_selection(self.env))
             raise UserError(
                 self.env._(
-                    "%(delivery)s is older than %(newer)s, which is %(state)s: to send it "
-                    "again would put its old values over the newer ones. Press Rebuild "
-                    "and Send to send the values of now.",
-                    delivery=self.display_name,
+                    "A newer delivery of this record is there: %(newer)s of %(date)s UTC "
+                    "(%(state)s). To send this one again would put its old values over "
+                    "the newer ones. Press Rebuild and Send to send the values of now.",
                     newer=newer.display_name,
-                    state=dict(self._fields["state"]._description_selection(self.env))[
-                        newer.state
-                    ].lower(),
+                    date=fields.Datetime.to_string(newer.create_date),
+                    state=states[newer.state],
                 )
             )
 

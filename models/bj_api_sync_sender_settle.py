@@ -206,7 +206,8 @@ class BjApiSyncSender(models.AbstractModel):
     @api.model
     def _settle_with_answer(self, settlement, response):
         claim = settlement.claim
-        context = {"lang": claim.lang, "tz": claim.tz}
+        languages = dict(self.env["res.lang"].get_installed())
+        context = {"lang": claim.lang in languages and claim.lang, "tz": claim.tz}
         company = self.env["res.company"].browse(claim.company_id).exists()
         if company:
             context["allowed_company_ids"] = company.ids
