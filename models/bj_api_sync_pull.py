@@ -321,7 +321,7 @@ class BjApiSyncOutbound(models.AbstractModel):
                 "error_message": error,
                 "duration": (now - (claim.sync_date or now)).total_seconds(),
                 "user_id": claim.user_id,
-                "delivery_id": claim.id,
+                "delivery_id": self._get_delivery_id(claim),
                 "action": "pull",
                 "details": json.dumps(details, ensure_ascii=False),
             },

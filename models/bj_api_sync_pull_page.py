@@ -283,11 +283,24 @@ class BjApiSyncOutbound(models.AbstractModel):
                 "url": claim.url,
                 "model": config.model_name,
                 "user_id": self.env.uid,
-                "delivery_id": claim.id,
+                "delivery_id": self._get_delivery_id(claim),
                 "action": "pull",
                 **vals,
             },
         )
+
+    @api.model
+    def _get_delivery_id(self, claim):
+        """Return the delivery of a claim for rows that refer to it, ``None`` if they
+        cannot.
+
+        One that is sent at once is committed apart, so the transaction of its caller,
+        which keeps its snapshot, does not see it, and neither does a foreign key in it.
+        """
+        self.env.cr.execute(
+            "SELECT id FROM bj_api_sync_delivery WHERE id = %s", [claim.id]
+        )
+        return claim.id if self.env.cr.rowcount else None
 
     @api.model
     def _describe_step(self, step, counts):
