@@ -96,13 +96,13 @@ class BjApiSyncOutbound(models.AbstractModel):
         ):
             return [found], path, True
         self._check_failure(answer, is_list=not claim.res_ids)
-        if found is mapping.ABSENT and not says_empty(answer):
+        if found is mapping.ABSENT and not says_empty(answer, path):
             raise UserError(
                 self.env._(
                     "The answer has nothing at Response Root %s.", config.response_root
                 )
             )
-        if not found or found is mapping.ABSENT or says_empty(answer):
+        if not found or found is mapping.ABSENT or says_empty(answer, path):
             return [], path, False
         return [found], path, True
 
@@ -305,7 +305,7 @@ class BjApiSyncOutbound(models.AbstractModel):
     @api.model
     def _describe_step(self, step, counts):
         """Return the sentence that says why a pull cannot go on."""
-        keys = ", ".join(step.keys)
+        keys = ", ".join(step.keys[:MAX_REPORTED])
         page = counts["pages"]
         if step.error in ("missing", "pages"):
             return self._describe_shortage(step, keys, counts)
@@ -378,10 +378,20 @@ def is_item(plan, answer, claim):
     )
 
 
-def says_empty(answer):
-    """Tell whether an answer says that there is nothing: ``{"data": null, "total": 0}``."""
+def says_empty(answer, path=()):
+    """Tell whether an answer without items says that there are none.
+
+    ``{"data": null}``, ``{"orders": [], "page": 1}``, ``{"total": 0}``, or null on the way
+    to the list.
+    """
     if not isinstance(answer, dict):
         return False
-    is_null = any(key in answer and not answer[key] for key in ROOTS)
+    if any(key in answer and not answer[key] for key in ROOTS):
+        return True
+    lists = [value for value in answer.values() if isinstance(value, list)]
+    if lists and not any(lists):
+        return True
     facts = pagination.read(answer)
-    return is_null or bool(facts.total and facts.total[1] == 0)
+    if facts.total and facts.total[1] == 0:
+        return True
+    return bool(path) and mapping.take(answer, path) is None

@@ -185,6 +185,7 @@ class TestPullToTheEnd(PullCase):
             as_json({"data": []}),
             as_json({"items": None}),
             as_json({"total": 0}),
+            as_json({"orders": [], "page": 1}),
             as_json({}),
         ):
             for is_now in (False, True):
@@ -194,6 +195,17 @@ class TestPullToTheEnd(PullCase):
                     _partners, report = self._pull(config, is_now=is_now)
                     self._assert_complete(config, report, 0)
                     self.assertFalse(config.activity_ids)
+
+    def test_null_on_the_way_to_the_list_is_an_empty_list(self):
+        for body in ({"payload": None}, {"payload": {"Orders": None}}):
+            self.receiver.on("/items", as_json(body))
+            config = self._make_pull(response_root="payload.Orders")
+            _partners, report = self._pull(config)
+            self._assert_complete(config, report, 0)
+        self.receiver.on("/items", as_json({"payload": {"Invoices": []}}))
+        config = self._make_pull(response_root="payload.Orders")
+        _partners, report = self._pull(config)
+        self._assert_incomplete(config, report, 0, "payload.Orders")
 
     def test_404_on_page_1_and_on_an_announced_page_stays_an_error(self):
         self.receiver.on("/items", answer(404))

@@ -78,6 +78,7 @@ CURSORS = (
 )
 CURSOR_HOLDERS = ("", "pagination", "paging", "meta", "page_info", "pageInfo", "links")
 NO_TOKENS = ("", "0", "null", "none", "false", "undefined")
+MAX_KEY = 200  # characters of a key that are told and remembered
 MAX_EMPTY = 100  # pages without items in a row that a cursor may lead through
 PORTS = {"http": 80, "https": 443}
 _ODD = re.compile(r"[^a-z0-9]")
@@ -203,7 +204,7 @@ def _look(found, place, trail, is_item, path=(), depth=0, is_named=True):
         count that mean nothing else
     """
     for key, value in place.items():
-        name, where = _plain(key), ".".join((*trail, str(key)))
+        name, where = _plain(key), ".".join((*trail, str(key)))[:MAX_KEY]
         if isinstance(value, dict) and name in ("next", "nextpage") and is_named:
             _look_inside_next(found, value, where)
         elif isinstance(value, dict):
