@@ -234,8 +234,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             walk = pagination.Walk(
                 style or "", config.page_size, dict(counts.get("walk") or {})
             )
-            digest = pagination.get_digest(page.items)
-            verdict = walk.see(digest, len(page.items), page.facts)
+            verdict = walk.see(page.items, page.facts)
             step = walk.go_on(page.facts, response.url, claim.page_token)
             if verdict == "same":
                 raise UserError(self._describe_step(step, counts))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from odoo import api, models
 from odoo.exceptions import UserError
 
-from ..tools import lenient, mapping, pagination
+from ..tools import announced, lenient, mapping
 from ..tools.message import Call, RowResult
 
 _logger = logging.getLogger("bj.api.pull")
@@ -20,13 +20,13 @@ MAX_WORDS = 300  # of the other side
 class Page:
     """What an answer has: the items, and what has to be said about them.
 
-    :param facts: :class:`~..tools.pagination.Facts`
+    :param facts: :class:`~..tools.announced.Facts`
     :param dict faults: ``{index: [(key, kind)]}`` of items that cannot be written
     :param list repairs: ``(index or None, key, kind)`` of what was made right
     """
 
     items: list = field(default_factory=list)
-    facts: object = pagination.Facts()
+    facts: object = announced.Facts()
     faults: dict = field(default_factory=dict)
     repairs: list = field(default_factory=list)
 
@@ -52,7 +52,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         if not response.ok:
             return Page()
         if not response.body.strip():
-            return Page(facts=pagination.read(None, headers))
+            return Page(facts=announced.read(None, headers))
         try:
             answer, notes = lenient.loads(
                 response.body, headers.get("content-type", "")
@@ -63,9 +63,9 @@ class BjApiSyncOutbound(models.AbstractModel):
             ) from error
         items, path, is_item = self._find_items(config, plan, answer, claim)
         if is_item and claim.res_ids:
-            facts = pagination.Facts()  # a record has no pages
+            facts = announced.Facts()  # a record has no pages
         else:
-            facts = pagination.read(answer, headers, path, is_item)
+            facts = announced.read(answer, headers, path, is_item)
         faults, repairs = self._place_notes(notes, path, is_item)
         return Page(items, facts, faults, repairs)
 
@@ -391,7 +391,7 @@ def says_empty(answer, path=()):
     lists = [value for value in answer.values() if isinstance(value, list)]
     if lists and not any(lists):
         return True
-    facts = pagination.read(answer)
+    facts = announced.read(answer)
     if facts.total and facts.total[1] == 0:
         return True
     return bool(path) and mapping.take(answer, path) is None
