@@ -61,12 +61,14 @@ class BjApiSyncOutbound(models.AbstractModel):
             raise UserError(
                 self.env._("The answer is not JSON: %s", str(error))
             ) from error
-        items, path, is_item = self._find_items(config, plan, answer, claim)
-        if is_item and claim.res_ids:
+        items, path, is_only = self._find_items(config, plan, answer, claim)
+        if is_only and claim.res_ids:
             facts = announced.Facts()  # a record has no pages
         else:
-            facts = announced.read(answer, headers, path, is_item)
-        faults, repairs = self._place_notes(notes, path, is_item)
+            # What names no record may be an envelope that nobody has told us how to open.
+            is_known = is_only and is_item(plan, items[0], claim)
+            facts = announced.read(answer, headers, path, is_known)
+        faults, repairs = self._place_notes(notes, path, is_only)
         return Page(items, facts, faults, repairs)
 
     @api.model

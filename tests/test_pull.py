@@ -27,6 +27,15 @@ class TestPullToTheEnd(PullCase):
                     counts = json.loads(report.details)
                     self.assertEqual((counts["pages"], counts["created"]), (1, 2))
 
+    def test_an_envelope_that_nobody_has_told_how_to_open_is_no_complete_list(self):
+        for name, shape in CURSOR_SHAPES.items():
+            with self.subTest(name):
+                self._get_pulled().unlink()
+                shape.serve(self.receiver, "/items", self.items[:2], self.items[2:4])
+                config = self._make_pull()
+                partners, report = self._pull(config)
+                self._assert_incomplete(config, report, len(partners), shape.keys[0])
+
     def test_counting_on_past_an_announced_cursor_leads_to_an_error_too(self):
         for name, shape in CURSOR_SHAPES.items():
             for style, size in (("offset", 2), ("page", 100)):

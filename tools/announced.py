@@ -180,7 +180,9 @@ def _look(found, place, trail, is_item, path=(), depth=0, is_named=True):
             if name in TOTALS:
                 _note_total(found, where, value.get("value"), name)
             elif (
-                key not in path and depth < 3 and (is_holder or not (is_item or depth))
+                key not in path
+                and depth < 3
+                and (is_holder or not (is_item or depth > 1))
             ):
                 _look(
                     found,
