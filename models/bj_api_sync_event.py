@@ -68,9 +68,9 @@ class BjApiSyncEvent(models.Model):
     state = fields.Selection(
         [
             ("pending", "Pending"),
-            ("done", "Done"),
             ("failed", "Failed"),
             ("ignored", "Ignored"),
+            ("done", "Done"),
             ("stale", "Stale"),
         ],
         required=True,
@@ -265,6 +265,7 @@ class BjApiSyncEvent(models.Model):
 
     @api.model
     def _keep_failed(self, config, claim, failed):
+        delivery_id = self.env["bj.api.sync.outbound"]._get_delivery_id(claim)
         # What was ignored stays so while it is the same.
         rows = [
             SQL(
@@ -279,7 +280,7 @@ class BjApiSyncEvent(models.Model):
                 NOW,
                 NOW,
                 NOW,
-                claim.id,
+                delivery_id,
             )
             for name, item, result in failed
         ]

@@ -110,7 +110,6 @@ class BjApiSyncOutbound(models.AbstractModel):
         :param dict counts: of the pages before, see :meth:`_write_pulled`
         """
         params, headers = draft._get_params(), dict(draft.headers)
-        style = config.pagination_style
         values = {
             **(self._get_url_values(record, data) if record else {}),
             "last_sync_date": to_iso(config.last_sync_date),
@@ -119,11 +118,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             "page": token or 1,
             "cursor": token or "",
         }
-        taken = " ".join([config.url, *map(str, params.values())])
-        for name in PAGE_PARAMS.get(style, ()):
-            is_given = f"{{{name}}}" in taken or name in params
-            if not is_given and (name != "cursor" or token):
-                params[name] = str(values[name])
+        self._add_page_params(config, params, values)
         if config.request_script:
             call = Call(config.id, "out", "GET")
             records = record if record else self.env[config.model_name]
@@ -141,6 +136,15 @@ class BjApiSyncOutbound(models.AbstractModel):
             sync_date=sync_date or fields.Datetime.now(),
             pull_counts=counts,
         )
+
+    @api.model
+    def _add_page_params(self, config, params, values):
+        """Add the parameters that ask for a page, but for those that have other names."""
+        taken = " ".join([config.url, *map(str, params.values())])
+        for name in PAGE_PARAMS.get(config.pagination_style, ()):
+            is_given = f"{{{name}}}" in taken or name in params
+            if not is_given and (name != "cursor" or values["cursor"]):
+                params[name] = str(values[name])
 
     # -- with whose rights -------------------------------------------------------------
 
@@ -234,8 +238,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             walk = pagination.Walk(
                 style or "", config.page_size, dict(counts.get("walk") or {})
             )
-            digest = pagination.get_digest(page.items)
-            verdict = walk.see(digest, len(page.items), page.facts)
+            verdict = walk.see(page.items, page.facts)
             step = walk.go_on(page.facts, response.url, claim.page_token)
             if verdict == "same":
                 raise UserError(self._describe_step(step, counts))
@@ -282,29 +285,8 @@ class BjApiSyncOutbound(models.AbstractModel):
         config = self.env["bj.api.sync.config"].sudo().browse(claim.config_id).exists()
         if not claim.is_list_pull or not config:
             return
-        counts = counts or claim.pull_counts or NO_COUNTS
-        repairs = counts.get("repairs")
-        counts = {name: counts[name] for name in NO_COUNTS}
-        open_count = self.env["bj.api.sync.event"]._count_open(config)
-        if error:
-            error = self.env._(
-                "The pull ended after %(pages)s complete pages: %(error)s",
-                pages=counts["pages"],
-                error=error,
-            )
-        elif counts["errors"]:
-            error = self.env._(
-                "%s items could not be written, the rows of their pages say why.",
-                counts["errors"],
-            )
-        details = dict(counts)
-        if repairs:
-            details["repairs"] = repairs
-        if error and open_count:
-            waiting = self.env._("%s items wait in the Inbox.", open_count)
-            error = f"{error} {waiting}"
-        elif open_count:
-            details["open"] = open_count
+        counts = {**NO_COUNTS, **(counts or claim.pull_counts or {})}
+        error, details = self._describe_pull_end(config, counts, error)
         now = fields.Datetime.now()
         self.env["bj.api.log"]._record(
             config.log_level,
@@ -317,15 +299,41 @@ class BjApiSyncOutbound(models.AbstractModel):
                 "method": "GET",
                 "url": claim.url,
                 "model": config.model_name,
-                "record_count": sum(counts.values()) - counts["pages"],
+                "record_count": sum(counts[name] for name in NO_COUNTS)
+                - counts["pages"],
                 "error_message": error,
                 "duration": (now - (claim.sync_date or now)).total_seconds(),
                 "user_id": claim.user_id,
-                "delivery_id": claim.id,
+                "delivery_id": self._get_delivery_id(claim),
                 "action": "pull",
                 "details": json.dumps(details, ensure_ascii=False),
             },
         )
+
+    @api.model
+    def _describe_pull_end(self, config, counts, error):
+        """Return the error and the Details of the row about a pull as a whole."""
+        details = {name: counts[name] for name in NO_COUNTS}
+        if counts.get("repairs"):
+            details["repairs"] = counts["repairs"]
+        if error:
+            error = self.env._(
+                "The pull ended after %(pages)s complete pages: %(error)s",
+                pages=counts["pages"],
+                error=error,
+            )
+        elif counts["errors"]:
+            error = self.env._(
+                "%s items could not be written, the rows of their pages say why.",
+                counts["errors"],
+            )
+        open_count = self.env["bj.api.sync.event"]._count_open(config)
+        if error and open_count:
+            waiting = self.env._("%(count)s items wait in the Inbox.", count=open_count)
+            error = f"{error} {waiting}"
+        elif open_count:
+            details["open"] = open_count
+        return error, details
 
 
 def to_iso(date):

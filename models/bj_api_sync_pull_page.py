@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from odoo import api, models
 from odoo.exceptions import UserError
 
-from ..tools import lenient, mapping, pagination
+from ..tools import announced, lenient, mapping
 from ..tools.message import Call, RowResult
 
 _logger = logging.getLogger("bj.api.pull")
@@ -20,13 +20,13 @@ MAX_WORDS = 300  # of the other side
 class Page:
     """What an answer has: the items, and what has to be said about them.
 
-    :param facts: :class:`~..tools.pagination.Facts`
+    :param facts: :class:`~..tools.announced.Facts`
     :param dict faults: ``{index: [(key, kind)]}`` of items that cannot be written
     :param list repairs: ``(index or None, key, kind)`` of what was made right
     """
 
     items: list = field(default_factory=list)
-    facts: object = pagination.Facts()
+    facts: object = announced.Facts()
     faults: dict = field(default_factory=dict)
     repairs: list = field(default_factory=list)
 
@@ -52,7 +52,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         if not response.ok:
             return Page()
         if not response.body.strip():
-            return Page(facts=pagination.read(None, headers))
+            return Page(facts=announced.read(None, headers))
         try:
             answer, notes = lenient.loads(
                 response.body, headers.get("content-type", "")
@@ -61,12 +61,14 @@ class BjApiSyncOutbound(models.AbstractModel):
             raise UserError(
                 self.env._("The answer is not JSON: %s", str(error))
             ) from error
-        items, path, is_item = self._find_items(config, plan, answer, claim)
-        if is_item and claim.res_ids:
-            facts = pagination.Facts()  # a record has no pages
+        items, path, is_only = self._find_items(config, plan, answer, claim)
+        if is_only and claim.res_ids:
+            facts = announced.Facts()  # a record has no pages
         else:
-            facts = pagination.read(answer, headers, path, is_item)
-        faults, repairs = self._place_notes(notes, path, is_item)
+            # What names no record may be an envelope that nobody has told us how to open.
+            is_known = is_only and is_item(plan, items[0], claim)
+            facts = announced.read(answer, headers, path, is_known)
+        faults, repairs = self._place_notes(notes, path, is_only)
         return Page(items, facts, faults, repairs)
 
     @api.model
@@ -96,13 +98,13 @@ class BjApiSyncOutbound(models.AbstractModel):
         ):
             return [found], path, True
         self._check_failure(answer, is_list=not claim.res_ids)
-        if found is mapping.ABSENT and not says_empty(answer):
+        if found is mapping.ABSENT and not says_empty(answer, path):
             raise UserError(
                 self.env._(
                     "The answer has nothing at Response Root %s.", config.response_root
                 )
             )
-        if not found or found is mapping.ABSENT or says_empty(answer):
+        if not found or found is mapping.ABSENT or says_empty(answer, path):
             return [], path, False
         return [found], path, True
 
@@ -283,16 +285,29 @@ class BjApiSyncOutbound(models.AbstractModel):
                 "url": claim.url,
                 "model": config.model_name,
                 "user_id": self.env.uid,
-                "delivery_id": claim.id,
+                "delivery_id": self._get_delivery_id(claim),
                 "action": "pull",
                 **vals,
             },
         )
 
     @api.model
+    def _get_delivery_id(self, claim):
+        """Return the delivery of a claim for rows that refer to it, ``None`` if they
+        cannot.
+
+        One that is sent at once is committed apart, so the transaction of its caller,
+        which keeps its snapshot, does not see it, and neither does a foreign key in it.
+        """
+        self.env.cr.execute(
+            "SELECT id FROM bj_api_sync_delivery WHERE id = %s", [claim.id]
+        )
+        return claim.id if self.env.cr.rowcount else None
+
+    @api.model
     def _describe_step(self, step, counts):
         """Return the sentence that says why a pull cannot go on."""
-        keys = ", ".join(step.keys)
+        keys = ", ".join(step.keys[:MAX_REPORTED])
         page = counts["pages"]
         if step.error in ("missing", "pages"):
             return self._describe_shortage(step, keys, counts)
@@ -365,10 +380,20 @@ def is_item(plan, answer, claim):
     )
 
 
-def says_empty(answer):
-    """Tell whether an answer says that there is nothing: ``{"data": null, "total": 0}``."""
+def says_empty(answer, path=()):
+    """Tell whether an answer without items says that there are none.
+
+    ``{"data": null}``, ``{"orders": [], "page": 1}``, ``{"total": 0}``, or null on the way
+    to the list.
+    """
     if not isinstance(answer, dict):
         return False
-    is_null = any(key in answer and not answer[key] for key in ROOTS)
-    facts = pagination.read(answer)
-    return is_null or bool(facts.total and facts.total[1] == 0)
+    if any(key in answer and not answer[key] for key in ROOTS):
+        return True
+    lists = [value for value in answer.values() if isinstance(value, list)]
+    if lists and not any(lists):
+        return True
+    facts = announced.read(answer)
+    if facts.total and facts.total[1] == 0:
+        return True
+    return bool(path) and mapping.take(answer, path) is None

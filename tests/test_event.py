@@ -92,6 +92,22 @@ class TestOddAnswers(PullCase):
                 self.assertIn("name", event.last_error)
                 self.assertIn("1 items wait in the Inbox", report.error_message)
 
+    def test_numbers_that_no_column_holds_cost_their_item_alone(self):
+        for field in ("color", "partner_latitude"):
+            lines = {"ref": LINES["ref"], "name": "name", "n": field}
+            numbers = ["1e300", "9" * 29, "9" * 31, "1e999", "-1e999", "NaN", "5"]
+            items = [
+                f'{{"ref": "Q{i}", "name": "x", "n": {number}}}'
+                for i, number in enumerate(numbers)
+            ]
+            self._get_pulled().unlink()
+            self.receiver.on("/items", answer(200, f"[{','.join(items)}]"))
+            config = self._make_pull(page_size=100, lines=lines)
+            partners, report = self._pull(config)
+            self.assertLessEqual({"Q5", "Q6"}, set(partners.mapped("ref")))
+            self.assertNotIn("Q3", partners.mapped("ref"))
+            self.assertTrue(config.last_sync_date, report.error_message)
+
     def test_what_is_no_json_stays_an_error(self):
         for body in (b"<html>", b'{"a": ', b"[" * 99):
             config, _partners, report = self._pull_bytes(body)
@@ -150,6 +166,8 @@ class TestInbox(PullCase):
         self.assertIn("Q9", event.last_error)
         self.assertIn("1 items wait in the Inbox", report.error_message)
         self.assertEqual(self.config.event_open_count, 1)
+        domain = self.config.action_open_events()["domain"]
+        self.assertEqual(event.search(domain), event)
         # Still not there, then it is.
         params = event.action_process_again()["params"]
         self.assertIn("1 failed", params["message"])

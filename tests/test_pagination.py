@@ -1,5 +1,8 @@
-from ..tools import pagination
-from ..tools.pagination import Facts, Sign, Step, Walk
+import random
+
+from ..tools import announced, pagination
+from ..tools.announced import Facts, Sign
+from ..tools.pagination import Step, Walk
 from .pull_shapes import CURSOR_SHAPES
 from .pure_case import PureCase
 
@@ -7,7 +10,7 @@ URL = "https://api.example.com/v1/items?limit=2"
 
 
 def keys(answer, path=("data",), headers=None, **kwargs):
-    facts = pagination.read(answer, headers, path, **kwargs)
+    facts = announced.read(answer, headers, path, **kwargs)
     return [sign.key for sign in facts.signs]
 
 
@@ -77,10 +80,10 @@ class TestWhatIsAnnounced(PureCase):
             {"id": 1, "page": {"total": 9}},
         ]:
             with self.subTest(item=item):
-                facts = pagination.read(item, {}, (), is_item=True)
+                facts = announced.read(item, {}, (), is_item=True)
                 self.assertEqual(facts, Facts())
                 answer = {"data": item}
-                facts = pagination.read(answer, {}, ("data",), is_item=True)
+                facts = announced.read(answer, {}, ("data",), is_item=True)
                 self.assertEqual(facts, Facts())
 
     def test_how_many_there_are_is_found_in_body_and_headers(self):
@@ -107,7 +110,7 @@ class TestWhatIsAnnounced(PureCase):
             ({"total": -1, "totalCount": True}, {}, None, None),
         ]:  # fmt: skip
             with self.subTest(answer=answer, headers=headers):
-                facts = pagination.read({"data": [1], **answer}, headers, ("data",))
+                facts = announced.read({"data": [1], **answer}, headers, ("data",))
                 self.assertEqual((facts.total, facts.pages), (total, pages))
                 self.assertEqual(facts.is_vague, bool(total) and total[0] == "count")
 
@@ -118,7 +121,7 @@ class WalkCase(PureCase):
         state, token, steps = {}, None, []
         for items, facts in pages:
             walk = Walk(style, size, state)
-            walk.see(pagination.get_digest(items), len(items), facts)
+            walk.see(items, facts)
             step = walk.go_on(facts, url, token)
             steps.append(step)
             if not step.token or step.error:
@@ -303,7 +306,7 @@ class TestFollowing(WalkCase):
             found = ("next_cursor", f"c{number}")
             facts = Facts(cursor=found, total=("total", 10**6))
             walk = Walk("cursor", 1, state)
-            walk.see(pagination.get_digest([number]), 1, facts)
+            walk.see([number], facts)
             self.assertFalse(walk.go_on(facts, URL, f"c{number - 1}").error)
             sizes.add(len(repr(state)) // 100)
         self.assertLess(max(sizes), 6)
@@ -324,3 +327,69 @@ class TestFollowing(WalkCase):
         steps = self._walk("cursor", pages)
         self.assertEqual(steps[-1].error, "circle")
         self.assertLess(len(steps), 200)
+
+
+class Side:
+    """A list on the other side, with habits drawn by a seed."""
+
+    def __init__(self, rng):
+        self.items = list(range(1000, 1000 + rng.randrange(40)))
+        self.style = rng.choice(["offset", "page"])
+        self.size = rng.randrange(1, 12)  # that is asked for
+        self.says = rng.choice(["", "total", "pages", "more", "total and pages"])
+        # Without a word about it nobody can know these.
+        self.cap = rng.randrange(1, 12) if self.says else self.size
+        self.base = rng.choice([0, 1]) if self.says not in ("", "more") else 1
+        self.hidden = self.items[:0]
+        if "total" in self.says and rng.random() < 0.3:
+            self.hidden = rng.sample(self.items, min(len(self.items), 3))
+        self.past = rng.choice(["empty", "404", "repeat"])
+
+    def answer(self, token):
+        """Return the items and facts of a page, no items for an answer like 404."""
+        step = min(self.size, self.cap)
+        if self.style == "offset":
+            start = int(token or 0)
+        else:
+            start = (int(token or 1) - self.base) * step
+        last = max(len(self.items) - 1, 0) // step * step
+        if start < 0 or start >= max(len(self.items), 1):
+            if self.past == "404":
+                return [], Facts()
+            start = start if self.past == "empty" and start > 0 else last
+        page = [i for i in self.items[start : start + step] if i not in self.hidden]
+        has_more = start + step < len(self.items)
+        return page, Facts(
+            total=("total", len(self.items)) if "total" in self.says else None,
+            pages=("pages", last // step + 1) if "pages" in self.says else None,
+            signs=(Sign("more", True),) if self.says == "more" and has_more else (),
+            is_last=self.says == "more" and not has_more,
+        )
+
+
+class TestGreenIsComplete(PureCase):
+    def _pull(self, side):
+        state, token, came = {}, None, set()
+        for number in range(400):
+            items, facts = side.answer(token)
+            if not number and not items and side.past == "404" and side.items:
+                return came, "404", number
+            walk = Walk(side.style, side.size, state)
+            if walk.see(items, facts) == "new":
+                came.update(items)
+            step = walk.go_on(facts, URL, token)
+            if step.error or step.token is None:
+                return came, step.error, number
+            token = step.token
+        raise AssertionError("it does not end")
+
+    def test_a_pull_without_an_error_has_all_there_is(self):
+        for seed in range(4000):
+            side = Side(random.Random(seed))
+            came, error, _pages = self._pull(side)
+            with self.subTest(seed=seed, **vars(side), came=len(came)):
+                missing = set(side.items) - came
+                if not error:
+                    self.assertFalse(missing)
+                elif not side.hidden and not (error == "same" and not side.says):
+                    self.assertTrue(missing, error)

@@ -27,6 +27,15 @@ class TestPullToTheEnd(PullCase):
                     counts = json.loads(report.details)
                     self.assertEqual((counts["pages"], counts["created"]), (1, 2))
 
+    def test_an_envelope_that_nobody_has_told_how_to_open_is_no_complete_list(self):
+        for name, shape in CURSOR_SHAPES.items():
+            with self.subTest(name):
+                self._get_pulled().unlink()
+                shape.serve(self.receiver, "/items", self.items[:2], self.items[2:4])
+                config = self._make_pull()
+                partners, report = self._pull(config)
+                self._assert_incomplete(config, report, len(partners), shape.keys[0])
+
     def test_counting_on_past_an_announced_cursor_leads_to_an_error_too(self):
         for name, shape in CURSOR_SHAPES.items():
             for style, size in (("offset", 2), ("page", 100)):
@@ -185,6 +194,7 @@ class TestPullToTheEnd(PullCase):
             as_json({"data": []}),
             as_json({"items": None}),
             as_json({"total": 0}),
+            as_json({"orders": [], "page": 1}),
             as_json({}),
         ):
             for is_now in (False, True):
@@ -194,6 +204,17 @@ class TestPullToTheEnd(PullCase):
                     _partners, report = self._pull(config, is_now=is_now)
                     self._assert_complete(config, report, 0)
                     self.assertFalse(config.activity_ids)
+
+    def test_null_on_the_way_to_the_list_is_an_empty_list(self):
+        for body in ({"payload": None}, {"payload": {"Orders": None}}):
+            self.receiver.on("/items", as_json(body))
+            config = self._make_pull(response_root="payload.Orders")
+            _partners, report = self._pull(config)
+            self._assert_complete(config, report, 0)
+        self.receiver.on("/items", as_json({"payload": {"Invoices": []}}))
+        config = self._make_pull(response_root="payload.Orders")
+        _partners, report = self._pull(config)
+        self._assert_incomplete(config, report, 0, "payload.Orders")
 
     def test_404_on_page_1_and_on_an_announced_page_stays_an_error(self):
         self.receiver.on("/items", answer(404))

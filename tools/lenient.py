@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 MAX_DEPTH = 64
-MAX_DIGITS = 400  # of an integer; int() is slow beyond, and no column holds as many
+MAX_DIGITS = 30  # of an integer, as in what callers send in
 MAX_NOTES = 1000
 
 # What became of a value: the first ones are repairs, the others faults.
@@ -28,15 +28,22 @@ BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']+)", re.IGNORECASE)
+# Python's names of what is an encoding of characters and not UTF-8, by their beginnings;
+# it knows others under which a body would be unpacked or deciphered.
+_CHARACTERS = re.compile(
+    r"iso8859|iso2022|cp\d|koi8|kz1048|mac|ptcp154|tis-620|hp-roman8|big5|gb|hz|euc_"
+    r"|shift_jis|johab|utf-(16|32)-(le|be)"
+)
 _ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# One that does not end is taken to the end: else it would be looked for at each quote.
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f]")
 # U+FDD0 to U+FDEF are no characters (Unicode 23.7): for the time of parsing they stand
 # for control characters that are not escaped.
 _RAW = 0xFDD0
 _ODD = re.compile("[\x00\ud800-\udfff]")
 _ODD_OR_RAW = re.compile("[\x00\ud800-\udfff\ufdd0-\ufdef]")
-_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_BRACKETS = re.compile(rf"{_STRING.pattern}|[\[\]{{}}]", re.DOTALL)
 
 
 class Unreadable(ValueError):
@@ -112,19 +119,11 @@ def get_charset(body, content_type=""):
     if declared:
         try:
             name = codecs.lookup(declared[1]).name
-            if name not in ("utf-8", "ascii", "utf-16", "utf-32") and _is_text(name):
+            if _CHARACTERS.match(name):
                 return name, 0
         except LookupError:
             pass
     return json.detect_encoding(body[:4]).removesuffix("-sig"), 0
-
-
-def _is_text(name):
-    """Tell apart encodings of text from those like base64 and zip."""
-    try:
-        return isinstance(b" ".decode(name, "ignore"), str)
-    except (LookupError, ValueError):
-        return False
 
 
 def _decode(body, content_type):
