@@ -218,11 +218,13 @@ class BjApiSyncOutbound(models.AbstractModel):
         domain = self._get_pull_domain(config)
         model = self.env[record._name].with_context(active_test=False)
         if not model.search_count([("id", "=", record.id), *domain]):
+            # Not inside _(): Odoo stops looking for terms at an f-string there.
+            name = f"{record._name},{record.id}"
             raise UserError(
                 self.env._(
                     "%(record)s is outside the Filter Domain, or Run As may not see it, "
                     "so nothing was written.",
-                    record=f"{record._name},{record.id}",
+                    record=name,
                 )
             )
 
