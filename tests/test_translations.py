@@ -1,3 +1,4 @@
+import ast
 import re
 from pathlib import Path
 
@@ -23,6 +24,17 @@ class TestUkrainian(BaseCase):
         translated = {entry.msgid for entry in self.file if entry.translated()}
         self.assertEqual(self.terms - translated, set())
         self.assertEqual(translated - self.terms, set())
+
+    def test_every_sentence_of_the_code_is_a_term(self):
+        """Odoo leaves out the rest of a file from an f-string among the arguments on."""
+        for path in sorted(FOLDER.parent.glob("*/*.py")):
+            if path.parent.name in ("bench", "devtools", "tests"):
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                name = getattr(getattr(node, "func", None), "attr", "")
+                if name == "_" and isinstance(node.args[0], ast.Constant):
+                    with self.subTest(file=path.name, line=node.lineno):
+                        self.assertIn(node.args[0].value, self.terms)
 
     def test_a_translation_keeps_placeholders_tags_and_line_ends(self):
         for entry in self.file:
