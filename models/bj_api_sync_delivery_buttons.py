@@ -56,8 +56,9 @@ class BjApiSyncDelivery(models.Model):
     def _get_overtaken(self):
         """Return ``{id: id of a newer delivery}`` of those that newer ones have overtaken.
 
-        One of the same configuration and record that has been delivered, or waits; or a
-        deletion of the record on the same host.
+        One of the same configuration and record that has been delivered, waits, or has
+        failed itself: of several versions the newest is the one to be sent. Or a deletion
+        of the record on the same host.
         """
         # One look-up for each kind, so that PostgreSQL finds an index for each.
         self.env.cr.execute(
@@ -67,20 +68,21 @@ class BjApiSyncDelivery(models.Model):
                    CROSS JOIN LATERAL (
                        SELECT COALESCE(d.record_ids, ARRAY[d.res_id]) AS ids) AS own
                    CROSS JOIN LATERAL (
-                       SELECT id, state, model FROM bj_api_sync_delivery
+                       SELECT id, state, url, model FROM bj_api_sync_delivery
                        WHERE config_id = d.config_id AND res_id = ANY(own.ids)
                          AND id > d.id
                        UNION ALL
-                       SELECT id, state, model FROM bj_api_sync_delivery
+                       SELECT id, state, url, model FROM bj_api_sync_delivery
                        WHERE config_id = d.config_id AND record_ids IS NOT NULL
                          AND id > d.id AND record_ids && own.ids
                        UNION ALL
-                       SELECT id, state, model FROM bj_api_sync_delivery
+                       SELECT id, state, url, model FROM bj_api_sync_delivery
                        WHERE method = 'DELETE' AND destination = d.destination
                          AND res_id = ANY(own.ids) AND id > d.id
                    ) AS n
                    WHERE d.id = ANY(%s) AND d.method != 'GET' AND n.model = d.model
-                     AND n.state IN ('pending', 'delivered')
+                     AND (n.state IN ('pending', 'delivered')
+                          OR (n.state = 'failed' AND n.url IS NOT NULL))
                    GROUP BY d.id""",
                 self.ids,
             )
@@ -113,9 +115,8 @@ class BjApiSyncDelivery(models.Model):
         )
         if counts["overtaken"]:
             left = self.env._(
-                "%(count)s were left as they are, because newer deliveries of their "
-                "records have been sent or wait: Rebuild and Send sends the values of "
-                "now.",
+                "%(count)s were left as they are, because there are newer deliveries of "
+                "their records: Rebuild and Send sends the values of now.",
                 count=counts["overtaken"],
             )
             message = f"{message} {left}"

@@ -64,6 +64,22 @@ class TestSendAgainOfOldOnes(OutboundCase):
         with self.assertRaises(UserError):
             first.action_send_again()
 
+    def test_of_several_failed_versions_the_newest_is_sent(self):
+        config, partner = self._make_config("PUT"), self._make_partner()
+        self.receiver.on("/orders", answer(422), answer(422), answer(422), answer(200))
+        for name in ("v1", "v2", "v3"):
+            partner.name = name
+            deliveries = self._enqueue(config, partner)
+            self._send()
+        self.assertEqual(set(deliveries.mapped("state")), {"failed"})
+        message = deliveries.action_send_again()["params"]["message"]
+        self.assertIn("2 were left", message)
+        self._send()
+        self.assertEqual(
+            deliveries.mapped("state"), ["failed", "failed", "delivered"]
+        )
+        self.assertEqual(self._bodies()[-1]["name"], "v3")
+
     def test_a_deletion_that_has_gone_out_is_not_undone(self):
         update = self._make_config("PUT")
         delete = self._make_config("DELETE", "/orders/{ref}")

@@ -129,6 +129,28 @@ class TestMoments(OutboundSystemCase):
         )
         self.assertEqual([found["name"] for found in names], ["By the new"])
 
+    def test_a_running_pass_writes_answers_to_a_field_that_is_new(self):
+        busy_id = self.make("/busy")
+        self.receiver.on("/busy", receiver.answer(delay=0.4))
+        enqueue_in_shell(self.server, busy_id, 1200)  # keeps a pass alive
+        wait_until(lambda: self.count(busy_id, "delivered") > 10)
+        model_id = self.server.find("base.model_res_partner")
+        self.server.rpc(
+            "ir.model.fields",
+            "create",
+            [{"model_id": model_id, "name": "x_crm_id", "ttype": "char"}],
+        )
+        self.receiver.on("/new", created("N-1"))
+        config_id = self.make(
+            "/new", response_field_path="x_crm_id", response_key="id"
+        )
+        make_rule(self.server, config_id)
+        partner_id = make_partner(self.server, "T-new-field")
+        self.wait_delivered(config_id, 1, timeout=40)
+        (found,) = self.server.rpc("res.partner", "read", [partner_id], ["x_crm_id"])
+        self.assertEqual(found["x_crm_id"], "N-1")
+        self.assertEqual(self.count(config_id, "failed"), 0)
+
 
 class TestNobodySends(OutboundSystemCase):
     @classmethod
