@@ -170,7 +170,8 @@ class BjApiLog(models.Model):
     def _replay(self):
         self.ensure_one()
         if self.can_replay and self.direction == "out":
-            return {"done": self.delivery_id._send_again()}
+            counts = self.delivery_id._send_again()
+            return {"done": counts["count"], "overtaken": counts["overtaken"]}
         if (
             not self.can_replay
             or self.method not in WRITING
@@ -201,13 +202,20 @@ class BjApiLog(models.Model):
                     count=counts["left"],
                 )
             )
+        if counts["overtaken"]:
+            lines.append(
+                self.env._(
+                    "%(count)s left out: there are newer deliveries of their records.",
+                    count=counts["overtaken"],
+                )
+            )
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",
             "params": {
                 "message": " ".join(lines),
                 "type": "warning" if counts["failed"] else "success",
-                "sticky": bool(counts["failed"] or counts["left"]),
+                "sticky": any(counts[name] for name in ("failed", "left", "overtaken")),
                 "next": {"type": "ir.actions.client", "tag": "soft_reload"},
             },
         }

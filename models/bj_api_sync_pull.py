@@ -187,7 +187,7 @@ class BjApiSyncOutbound(models.AbstractModel):
                 )
             )
         context = {
-            "lang": user.lang,
+            "lang": config_sudo._get_lang(),
             "tz": user.tz,
             "allowed_company_ids": company.ids,
         }

@@ -2,7 +2,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tests import TransactionCase, new_test_user
 
 from ..models import bj_api_sync_config_outbound as config_outbound
-from ..models import bj_api_sync_delivery as delivery_module
+from ..models import bj_api_sync_delivery_buttons as delivery_module
 from ..models import bj_api_sync_progress as progress_module
 from .common import PARTNER_LINES, ConfigMixin
 from .outbound_common import OutboundCase

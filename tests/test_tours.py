@@ -1,6 +1,6 @@
 from odoo.tests import HttpCase, tagged
 
-from ..models import bj_api_sync_delivery as delivery_module
+from ..models import bj_api_sync_delivery_buttons as delivery_module
 from ..models import bj_api_sync_progress as progress_module
 from .common import PARTNER_LINES, ConfigMixin
 from .receiver import Receiver
