@@ -178,7 +178,8 @@ class BjApiSyncConfig(models.Model):
         copy=False,
         ondelete="restrict",
         help="Requests run, and what is fetched is written, with the access rights, record "
-        "rules, language and time zone of this user.",
+        "rules and time zone of this user. Requests have the user's language too, what is "
+        "fetched has that of the configuration.",
     )
     response_format = fields.Selection(
         [("bare", "Bare"), ("status", "Status"), ("success", "Success")],

@@ -16,7 +16,7 @@ class BjApiSyncDelivery(models.Model):
     wait_reason = fields.Text(
         string="Waits For",
         compute="_compute_wait",
-        help="Why this has not been sent yet.",
+        help="Why this is not over yet.",
     )
     wait_until = fields.Datetime(
         string="Until",
@@ -133,9 +133,11 @@ class BjApiSyncDelivery(models.Model):
         elif until and self.throttled_date:
             reason = self.env._("The other side has asked to wait.")
         elif until:
-            reason = self.env._("Its next attempt.")
+            reason = self.env._("It waits for its next attempt.")
         else:
-            reason = problem or self.env._("Nothing: a sender takes it within seconds.")
+            reason = problem or self.env._(
+                "It is its turn: a sender takes it within seconds."
+            )
         return reason, until
 
     def _explain_hold(self, destination, until):

@@ -28,7 +28,8 @@ class BjApiSyncDestination(models.Model):
         "that send the same one.",
     )
     hold_until = fields.Datetime(
-        readonly=True, help="The other side asked to wait until then (Retry-After)."
+        readonly=True,
+        help="The other side asked to wait until then, as by Retry-After.",
     )
     failures = fields.Integer(
         string="Failures in a Row", readonly=True, default=0, aggregator=None

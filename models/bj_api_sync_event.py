@@ -102,7 +102,7 @@ class BjApiSyncEvent(models.Model):
         (
             "source_event_unique",
             "UNIQUE(config_id, source_event)",
-            "A configuration has an item once only.",
+            "A configuration has an item only once.",
         )
     ]
 

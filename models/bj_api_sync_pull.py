@@ -170,8 +170,8 @@ class BjApiSyncOutbound(models.AbstractModel):
         if not user or not user.active or user.id == SUPERUSER_ID:
             raise UserError(
                 self.env._(
-                    "%(config)s: choose in Run As with whose rights items are written; "
-                    "%(user)s cannot be used.",
+                    "%(config)s: choose in Run As an active user with whose rights items "
+                    "are written; it is %(user)s now.",
                     config=config_sudo.name,
                     user=user.name or self.env._("nobody"),
                 )

@@ -342,7 +342,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         )
         if not keys:
             return message
-        announced = self.env._("It announces more under %(keys)s.", keys=keys)
+        announced = self.env._("The answer announces more under %(keys)s.", keys=keys)
         return f"{message} {announced}"
 
     @api.model

@@ -47,9 +47,9 @@ class BjApiSyncSender(models.AbstractModel):
         if self._is_running_since(cron, late):
             return ""
         return self.env._(
-            "No server runs scheduled actions (the last call of those that send was due "
-            "at %s UTC), so deliveries wait: start Odoo with --max-cron-threads of at "
-            "least 1, or look what keeps its workers busy.",
+            "No server runs scheduled actions (the one that sends was due at %s UTC), so "
+            "deliveries wait: start Odoo with --max-cron-threads of at least 1, or find "
+            "out what keeps its workers busy.",
             fields.Datetime.to_string(cron.nextcall),
         )
 

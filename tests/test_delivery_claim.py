@@ -64,9 +64,7 @@ class TestBacklog(OutboundCase):
                 deliveries = self._edit(config, partners, 14)
                 self._send()
                 got = sorted((b["ref"], b["city"]) for b in self._bodies())
-                self.assertEqual(
-                    got, sorted((p.ref, "version 14") for p in partners)
-                )
+                self.assertEqual(got, sorted((p.ref, "version 14") for p in partners))
                 states = deliveries.mapped("state")
                 self.assertEqual(states.count("delivered"), 12)
                 self.assertEqual(states.count("superseded"), 12 * 13)

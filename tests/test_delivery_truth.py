@@ -75,9 +75,7 @@ class TestSendAgainOfOldOnes(OutboundCase):
         message = deliveries.action_send_again()["params"]["message"]
         self.assertIn("2 were left", message)
         self._send()
-        self.assertEqual(
-            deliveries.mapped("state"), ["failed", "failed", "delivered"]
-        )
+        self.assertEqual(deliveries.mapped("state"), ["failed", "failed", "delivered"])
         self.assertEqual(self._bodies()[-1]["name"], "v3")
 
     def test_a_deletion_that_has_gone_out_is_not_undone(self):
