@@ -229,6 +229,10 @@ class BjApiSyncOutbound(models.AbstractModel):
             is_throttled=is_throttled,
             is_free=is_free,
             is_unsure=retry.is_unsure(response.status, response.error_kind),
+            # A DELETE that found nothing is delivered, without an answer to be used.
+            is_used=target.handles_answer
+            and state == "delivered"
+            and (response.ok or claim.method == "GET"),
         )
 
     @api.model

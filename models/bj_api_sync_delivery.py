@@ -119,7 +119,7 @@ class Settlement:
     ``wait`` is what the other side asks for, in seconds, from all that is sent with the
     same ``credential``. An attempt ``is_throttled`` if the other side got too much,
     ``is_free`` if it is not counted, ``is_unsure`` if the other side may have done what
-    it was asked.
+    it was asked, ``is_used`` if something is to be done with its answer.
     """
 
     claim: Claim
@@ -133,6 +133,7 @@ class Settlement:
     is_throttled: bool = False
     is_free: bool = False
     is_unsure: bool = False
+    is_used: bool = False
 
 
 class BjApiSyncDelivery(models.Model):
@@ -274,9 +275,6 @@ class BjApiSyncDelivery(models.Model):
                 WHERE state = 'pending' AND record_ids IS NOT NULL;
             CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_transaction
                 ON bj_api_sync_delivery (transaction_key)
-                WHERE state = 'pending';
-            CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_next
-                ON bj_api_sync_delivery (next_attempt_date)
                 WHERE state = 'pending';
             CREATE INDEX IF NOT EXISTS bj_api_sync_delivery_config_pending
                 ON bj_api_sync_delivery (config_id, destination)

@@ -146,8 +146,7 @@ class BjApiSyncSender(models.AbstractModel):
         settle = partial(in_own_cursor, self) if is_apart else run_here
         settle(self._settle, [(settlement, response)])
         error, next_row = settlement.error, None
-        is_used = target.handles_answer and settlement.state == "delivered"
-        if is_used and (response.ok or claim.method == "GET"):
+        if settlement.is_used:
             try:
                 with self.env.cr.savepoint():
                     next_row = outbound._handle_answer(claim, config, response)

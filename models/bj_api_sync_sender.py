@@ -293,7 +293,10 @@ class BjApiSyncSender(models.AbstractModel):
         """
         if module.current_test:  # in whose transaction nobody else changes anything
             return True
-        registry = Registry(self.env.cr.dbname).check_signaling()
+        try:
+            registry = Registry(self.env.cr.dbname).check_signaling()
+        except LOST:
+            return True  # what follows finds out whether the database is back
         if registry is self.env.registry:
             return True
         run.begin_until = 0

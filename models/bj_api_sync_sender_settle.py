@@ -42,12 +42,8 @@ class BjApiSyncSender(models.AbstractModel):
                 released.append(job.claim)
                 continue
             settlement = outbound._judge(job.claim, job.target, job.request, response)
-            is_used = job.target.handles_answer and settlement.state == "delivered"
-            # A DELETE that found nothing is delivered without an answer to be used.
-            if is_used and (response.ok or job.claim.method == "GET"):
-                special.append((settlement, response))
-            else:
-                plain.append((settlement, response))
+            of_its_kind = special if settlement.is_used else plain
+            of_its_kind.append((settlement, response))
         if plain or released:
             self._settle_plain(run, plain, released)
         if special:
@@ -67,8 +63,12 @@ class BjApiSyncSender(models.AbstractModel):
             )
             run.untold.update(untold)
             return
-        except LOST:
-            raise  # the database is gone; what is in hand comes due again
+        except LOST as error:
+            # The database has gone for longer than a moment. It is tried once more at
+            # the end of the pass; then what is in hand comes due again.
+            _logger.error("%s answers could not be settled: %s", len(plain), error)
+            run.aside += plain
+            return
         except Busy:
             if len(plain) == 1 and not released:
                 run.aside += plain
@@ -98,8 +98,11 @@ class BjApiSyncSender(models.AbstractModel):
     def _settle_aside(self, run):
         """Try again what could not be settled, or told, because somebody held a row."""
         aside, run.aside = run.aside, []
-        for result in aside:
-            self._settle_plain(run, [result])
+        for settlement, response in aside:
+            if settlement.is_used:
+                self._settle_answer(run, settlement, response)
+            else:
+                self._settle_plain(run, [(settlement, response)])
         untold, run.untold = run.untold, {}
         if untold:
             run.untold.update(in_own_cursor(self, self._tell, untold))
@@ -192,8 +195,9 @@ class BjApiSyncSender(models.AbstractModel):
         except Busy:
             deliveries = self.env["bj.api.sync.delivery"]
             in_own_cursor(deliveries, deliveries._keep_answer, settlement, response)
-        except LOST:
-            raise
+        except LOST as error:
+            _logger.error("Delivery %s: %s", settlement.claim.id, error)
+            run.aside.append((settlement, response))
         except Exception as error:
             _logger.warning(
                 "Delivery %s: its answer could not be used",
@@ -273,4 +277,4 @@ def get_failed(settlement, error):
         "status": "error",
         "error_message": message,
     }
-    return replace(settlement, state="failed", error=message, log=log)
+    return replace(settlement, state="failed", error=message, log=log, is_used=False)
