@@ -214,7 +214,8 @@ class BjApiSyncDelivery(models.Model):
     attempts_before = fields.Integer(
         readonly=True,
         default=0,
-        help="Attempts made before it was last sent again.",
+        help="Attempts that do not count: those before it was last sent again, and those "
+        "that met a limit.",
         aggregator=None,
     )
     is_claimed = fields.Boolean(

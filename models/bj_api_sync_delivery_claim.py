@@ -112,10 +112,12 @@ class BjApiSyncDelivery(models.Model):
                 break
             after = due[-1].next_attempt_date, due[-1].id
             locked |= {row.id for row in due}
+            done = superseded.union(ids)
+            fresh = [row for row in due if row.id not in done]
             taken = set(ids)
             waiting = [
                 replace(row, in_flight=True) if row.id in taken else row
-                for row in self._get_waiting(destination, due, config_ids)
+                for row in self._get_waiting(destination, fresh, config_ids)
                 if row.id not in superseded
             ]
             chosen = fifo.choose(waiting)

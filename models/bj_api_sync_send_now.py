@@ -11,8 +11,8 @@ from ..tools import transport
 from .bj_api_sync_delivery import TRICKLE_SECONDS
 from .bj_api_sync_outbound import describe, parse_json
 from .bj_api_sync_pull import PullStop
-from .bj_api_sync_sender import RETRIED, in_own_cursor, set_lock_timeout
 from .bj_api_sync_sender_settle import get_failed
+from .bj_api_sync_transaction import RETRIED, in_own_cursor, set_lock_timeout
 
 _logger = logging.getLogger("bj.api.sender")
 

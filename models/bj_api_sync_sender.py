@@ -1,7 +1,6 @@
 import contextlib
 import logging
 import queue
-import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ from odoo.exceptions import UserError
 from odoo.modules import module
 from odoo.modules.registry import Registry
 from odoo.service.server import CommonServer
-from psycopg2 import errorcodes
 
 from ..tools import transport
 from ..tools.message import OutboundRequest, OutboundResponse
 from .bj_api_sync_delivery import QUEUE_SECONDS, commit_unless_testing
 from .bj_api_sync_outbound import describe
 from .bj_api_sync_secret import SecretUnavailable
+from .bj_api_sync_transaction import LOST, in_own_cursor
 
 _logger = logging.getLogger("bj.api.sender")
 
@@ -36,21 +35,11 @@ SETTLE_SECONDS = 0.2  # ... or all there are after this time
 STOP_SECONDS = 15  # that a server which stops waits for answers
 CLAIM_SECONDS = 0.25  # between two claims that find nothing
 PROGRESS_SECONDS = 2
+POSTPONED_SECONDS = 60  # until what could not be replaced is looked at again
 KEYLESS_SECONDS = (
     300  # until a delivery that lacks its encryption key is looked at again
 )
-RETRIED = (
-    errorcodes.SERIALIZATION_FAILURE,
-    errorcodes.DEADLOCK_DETECTED,
-    errorcodes.FOREIGN_KEY_VIOLATION,  # a configuration was deleted meanwhile
-)
-MAX_TRIES = 10
 ASIDE_SECONDS = 1  # until what could not be settled is tried again in the same pass
-LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)  # also: overtaken too often
-
-
-class Busy(Exception):
-    """Another transaction holds a row that is needed, and may hold it for long."""
 
 
 @dataclass(frozen=True)
@@ -333,9 +322,27 @@ class BjApiSyncSender(models.AbstractModel):
             else:
                 run.submit(job)
         if run.arrived:
-            outbound = self.env["bj.api.sync.outbound"]
-            in_own_cursor(outbound, outbound._drop_arrived, list(run.arrived))
+            self._drop_arrived(list(run.arrived))
         return len(claims), is_backlog
+
+    @api.model
+    def _drop_arrived(self, row_ids):
+        """Have POSTs that must not go replaced; if that fails, they say why they wait."""
+        outbound = self.env["bj.api.sync.outbound"]
+        try:
+            in_own_cursor(outbound, outbound._drop_arrived, row_ids)
+        except LOST:
+            raise
+        except Exception as error:
+            _logger.warning("Deliveries %s: %s", row_ids, error, exc_info=True)
+            deliveries = self.env["bj.api.sync.delivery"]
+            in_own_cursor(
+                deliveries,
+                deliveries._postpone,
+                row_ids,
+                POSTPONED_SECONDS,
+                describe(error),
+            )
 
     @api.model
     def _prepare_request(self, run, claim, target):
@@ -454,11 +461,26 @@ class BjApiSyncSender(models.AbstractModel):
             _logger.error("Nothing is sent: %s", error)
             self.env["bj.api.sync.delivery"]._postpone(ids, KEYLESS_SECONDS, error)
         for config_id, ids in watched.items():
-            config = self.env["bj.api.sync.config"].browse(config_id)
-            arrived = self.env["bj.api.sync.outbound"]._find_arrived(config, ids)
-            run.arrived |= set(arrived)
+            arrived = self._find_arrived(config_id, ids)
+            run.arrived |= arrived
             ready += [row_id for row_id in ids if row_id not in arrived]
         return ready
+
+    @api.model
+    def _find_arrived(self, config_id, row_ids):
+        """Return the ids of POSTs that must not go; see ``_find_arrived`` of outbound.
+
+        A Filter Domain that cannot be used any more, as after a field was removed, keeps
+        nothing back: it would stop all sending.
+        """
+        config = self.env["bj.api.sync.config"].browse(config_id)
+        try:
+            return set(self.env["bj.api.sync.outbound"]._find_arrived(config, row_ids))
+        except psycopg2.Error:
+            raise
+        except Exception as error:
+            _logger.warning("Configuration %s: %s", config_id, describe(error))
+            return set()
 
     @api.model
     def _return_keyless(self, claim, error):
@@ -521,55 +543,3 @@ class BjApiSyncSender(models.AbstractModel):
         if cron:
             cron.sudo()._trigger()
             commit_unless_testing(self.env.cr)
-
-
-def in_own_cursor(service, method, *args, lock_timeout=None):
-    """Call a method of an Odoo service in a transaction of its own, and commit it.
-
-    Repeated when PostgreSQL finds that it was overtaken, or has gone away for a moment,
-    so the method must have no effect elsewhere.
-
-    :param float lock_timeout: seconds to wait for a row that somebody else holds, by
-        default as long as it takes
-    :raise Busy: somebody holds it longer
-    """
-    for attempt in range(1, MAX_TRIES + 1):
-        try:
-            # The registry of now, which another process may have changed meanwhile.
-            with Registry(service.env.cr.dbname).cursor() as cr:
-                if lock_timeout:
-                    set_lock_timeout(cr, lock_timeout)
-                # Kept in a variable: environments are only weakly known to their
-                # transaction, and one that is gone is not flushed.
-                env = api.Environment(cr, SUPERUSER_ID, {})
-                return getattr(env[service._name], method.__name__)(*args)
-        except (*LOST, psycopg2.IntegrityError) as error:
-            if lock_timeout and error.pgcode == errorcodes.LOCK_NOT_AVAILABLE:
-                raise Busy from error
-            is_repeated = error.pgcode in RETRIED or is_lost(error)
-            if not is_repeated or attempt == MAX_TRIES:
-                raise
-            _logger.debug("%s is repeated: %s", method.__name__, error.pgcode)
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))
-
-
-def set_lock_timeout(cr, seconds):
-    """Have statements of this transaction fail that wait longer for a lock."""
-    cr.execute("SET LOCAL lock_timeout TO %s", [f"{int(seconds * 1000)}ms"])
-
-
-@contextlib.contextmanager
-def lock_timeout(cr, seconds):
-    """Do so for the statements within, in a transaction that goes on afterwards."""
-    cr.execute("SELECT current_setting('lock_timeout')")
-    (before,) = cr.fetchone()
-    set_lock_timeout(cr, seconds)
-    yield
-    # After an error a savepoint brings the former one back.
-    cr.execute("SET LOCAL lock_timeout TO %s", [before])
-
-
-def is_lost(error):
-    """Tell whether an error of psycopg2 says that the connection is gone."""
-    # 08: connection exception; 57: operator intervention, such as a restart.
-    return isinstance(error, LOST) and (error.pgcode or "08")[:2] in ("08", "57")

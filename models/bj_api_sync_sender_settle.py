@@ -8,7 +8,8 @@ from odoo.tools import SQL
 
 from .bj_api_sync_outbound import describe, get_failure
 from .bj_api_sync_pull import PullStop
-from .bj_api_sync_sender import LOST, Busy, in_own_cursor, lock_timeout
+from .bj_api_sync_secret import SecretUnavailable
+from .bj_api_sync_transaction import LOST, Busy, in_own_cursor, lock_timeout
 
 _logger = logging.getLogger("bj.api.sender")
 
@@ -193,8 +194,7 @@ class BjApiSyncSender(models.AbstractModel):
             )
             run.untold.update(untold)
         except Busy:
-            deliveries = self.env["bj.api.sync.delivery"]
-            in_own_cursor(deliveries, deliveries._keep_answer, settlement, response)
+            self._keep_answer(run, settlement, response)
         except LOST as error:
             _logger.error("Delivery %s: %s", settlement.claim.id, error)
             run.aside.append((settlement, response))
@@ -206,6 +206,16 @@ class BjApiSyncSender(models.AbstractModel):
             )
             failed = get_failed(settlement, error)
             self._settle_plain(run, [(failed, response)])
+
+    @api.model
+    def _keep_answer(self, run, settlement, response):
+        deliveries = self.env["bj.api.sync.delivery"]
+        try:
+            in_own_cursor(deliveries, deliveries._keep_answer, settlement, response)
+        except SecretUnavailable as error:
+            # Without a key nothing can be sealed: it is kept as long as this pass lasts.
+            _logger.error("Delivery %s: %s", settlement.claim.id, error)
+            run.aside.append((settlement, response))
 
     @api.model
     def _settle_with_answer(self, settlement, response):
