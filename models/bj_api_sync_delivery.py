@@ -504,24 +504,17 @@ class BjApiSyncDelivery(models.Model):
     def _gc_deliveries(self):
         """Delete what is over: failed ones after 90 days, all others after 7."""
         for state, days in KEEP_DAYS.items():
-            while True:
-                self.env.cr.execute(
-                    SQL(
-                        """DELETE FROM bj_api_sync_delivery WHERE id IN (
-                               SELECT id FROM bj_api_sync_delivery
-                               WHERE state = %s
-                                 AND COALESCE(delivered_date, create_date)
-                                     < %s - make_interval(days => %s)
-                               LIMIT %s)""",
-                        state,
-                        NOW,
-                        days,
-                        VACUUM_BATCH,
-                    )
-                )
-                if self.env.cr.rowcount < VACUUM_BATCH:
-                    break
-                commit_unless_testing(self.env.cr)
+            delete_in_batches(
+                self.env.cr,
+                self._table,
+                SQL(
+                    """state = %s AND COALESCE(delivered_date, create_date)
+                                      < %s - make_interval(days => %s)""",
+                    state,
+                    NOW,
+                    days,
+                ),
+            )
         configs = self.env["bj.api.sync.config"].with_context(active_test=False)
         configs.search([("request_type", "=", "out")])._forget_failures()
 
@@ -535,6 +528,24 @@ def in_flight(alias):
         t=table,
         now=NOW,
     )
+
+
+def delete_in_batches(cr, table, condition):
+    """Delete the rows of a table for which SQL is true, some at a time."""
+    name = SQL.identifier(table)
+    while True:
+        cr.execute(
+            SQL(
+                "DELETE FROM %s WHERE id IN (SELECT id FROM %s WHERE %s LIMIT %s)",
+                name,
+                name,
+                condition,
+                VACUUM_BATCH,
+            )
+        )
+        if cr.rowcount < VACUUM_BATCH:
+            break
+        commit_unless_testing(cr)
 
 
 def commit_unless_testing(cr):

@@ -6,7 +6,7 @@ from odoo.tools import SQL
 
 from ..tools import mapping, pagination
 from .bj_api_log_ui import can_open, pretty, summary
-from .bj_api_sync_delivery import NOW, VACUUM_BATCH, commit_unless_testing
+from .bj_api_sync_delivery import NOW, delete_in_batches
 from .bj_api_sync_delivery_buttons import STEP_ROWS
 from .bj_api_sync_trigger import ANSWERED
 
@@ -333,24 +333,17 @@ class BjApiSyncEvent(models.Model):
     def _gc_events(self):
         """Delete what is over after 7 days, and what has failed after 90."""
         for state, days in KEEP_DAYS.items():
-            while True:
-                self.env.cr.execute(
-                    SQL(
-                        """DELETE FROM bj_api_sync_event WHERE id IN (
-                               SELECT id FROM bj_api_sync_event
-                               WHERE state = %s
-                                 AND GREATEST(received_date, write_date)
-                                     < %s - make_interval(days => %s)
-                               LIMIT %s)""",
-                        state,
-                        NOW,
-                        days,
-                        VACUUM_BATCH,
-                    )
-                )
-                if self.env.cr.rowcount < VACUUM_BATCH:
-                    break
-                commit_unless_testing(self.env.cr)
+            delete_in_batches(
+                self.env.cr,
+                self._table,
+                SQL(
+                    """state = %s AND GREATEST(received_date, write_date)
+                                      < %s - make_interval(days => %s)""",
+                    state,
+                    NOW,
+                    days,
+                ),
+            )
 
 
 class BjApiSyncOutbound(models.AbstractModel):
