@@ -106,7 +106,7 @@ class TestMoments(OutboundSystemCase):
     def test_a_running_pass_sends_by_the_lines_of_now(self):
         config_id = self.make("/pull", "GET")
         busy_id = self.make("/busy")
-        self.receiver.on("/busy", receiver.answer(delay=0.4))
+        self.receiver.on("/busy", receiver.answer(delay=2))
         items = [{"ref": "T-line", "name": "By the old line", "title": "By the new"}]
         self.receiver.on("/pull", receiver.answer(200, json.dumps(items).encode()))
         self.server.rpc("bj.api.sync.config", "action_run_now", [config_id])
@@ -131,7 +131,7 @@ class TestMoments(OutboundSystemCase):
 
     def test_a_running_pass_writes_answers_to_a_field_that_is_new(self):
         busy_id = self.make("/busy")
-        self.receiver.on("/busy", receiver.answer(delay=0.4))
+        self.receiver.on("/busy", receiver.answer(delay=2))
         enqueue_in_shell(self.server, busy_id, 1200)  # keeps a pass alive
         wait_until(lambda: self.count(busy_id, "delivered") > 10)
         model_id = self.server.find("base.model_res_partner")
