@@ -16,6 +16,8 @@ VACUUM_BATCH = 10_000  # rows a statement, so that no vacuum holds locks for lon
 # Seconds a claimed delivery may wait for a free thread, and then for its settlement.
 QUEUE_SECONDS = 10
 SETTLE_SECONDS = 10
+# After an attempt that broke off, in which the other side may still carry it out.
+UNSURE_SECONDS = 30
 # Over connect and read timeout, for an answer that trickles; see Target.total_timeout.
 TRICKLE_SECONDS = 10
 NOW = SQL("timezone('UTC', clock_timestamp())")
@@ -234,6 +236,9 @@ class BjApiSyncDelivery(models.Model):
         help="The other side may have processed the last attempt. A POST is then finished "
         "under its Idempotency-Key before a newer one goes.",
     )
+    # Until then the other side may still be at work on the last attempt, and would put
+    # its values over those of a newer one.
+    unsure_until = fields.Datetime(readonly=True)
     # An answer that could not be used yet, JSON sealed: it may hold a token. Until it is,
     # the row counts as on its way; it is never sent again.
     answer = fields.Text(readonly=True, copy=False, groups=fields.NO_ACCESS)

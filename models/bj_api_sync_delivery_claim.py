@@ -375,11 +375,15 @@ def is_kept(alias):
 
     A POST that may have arrived makes something new each time but under its own key: it
     has to be finished under that key before a newer one goes. A lease that ran out tells
-    as little about its fate as an answer that did not come.
+    as little about its fate as an answer that did not come. Of any other method it is so
+    for a while: the other side may still be at work on it.
     """
     return SQL(
-        "(%(t)s.method = 'POST' AND (%(t)s.is_unsure IS TRUE OR %(t)s.is_claimed IS TRUE))",
+        """(COALESCE(%(t)s.unsure_until > %(now)s, FALSE)
+            OR (%(t)s.method = 'POST'
+                AND (%(t)s.is_unsure IS TRUE OR %(t)s.is_claimed IS TRUE)))""",
         t=SQL.identifier(alias),
+        now=NOW,
     )
 
 

@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-from .bj_api_sync_delivery import NOW
+from .bj_api_sync_delivery import NOW, UNSURE_SECONDS
 
 
 class BjApiSyncDelivery(models.Model):
@@ -40,6 +40,8 @@ class BjApiSyncDelivery(models.Model):
                    SET state = v.state, is_claimed = false, answer = NULL,
                        is_unsure = v.state != 'delivered'
                            AND (d.is_unsure IS TRUE OR v.is_unsure),
+                       unsure_until = CASE WHEN v.state = 'pending' AND v.is_unsure
+                           THEN %(now)s + make_interval(secs => %(unsure)s) END,
                        attempts_before = d.attempts_before + v.is_free::integer,
                        throttled_date = CASE WHEN v.is_throttled
                            THEN COALESCE(d.throttled_date, %(now)s) END,
@@ -53,6 +55,7 @@ class BjApiSyncDelivery(models.Model):
                      AND d.state = 'pending'
                    RETURNING d.id""",
                 now=NOW,
+                unsure=UNSURE_SECONDS,
                 rows=SQL(", ").join(rows),
             ),
             log_exceptions=False,

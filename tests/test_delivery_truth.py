@@ -158,7 +158,7 @@ class TestUnknownFate(OutboundCase):
     def test_one_that_cannot_have_arrived_is_superseded_as_ever(self):
         for name, behaviour, method in [
             ("refused", answer(503), "POST"),
-            ("an update is the same twice", hang(), "PUT"),
+            ("refused update", answer(503), "PUT"),
         ]:
             with self.subTest(name):
                 self.receiver.clear()
@@ -169,6 +169,18 @@ class TestUnknownFate(OutboundCase):
                     (first | second).mapped("state"), ["superseded", "delivered"]
                 )
                 config.unlink()
+
+    def test_an_update_that_broke_off_may_still_be_carried_out_for_a_while(self):
+        config, partner, first = self._let_one_be_lost(drop(), "PUT")
+        second = self._enqueue(config, partner) - first
+        self.assertEqual(self._send(), 0, "it would come before the end of the first")
+        self.assertIn("earlier delivery", second.wait_reason)
+        self.env.cr.execute(
+            "UPDATE bj_api_sync_delivery SET unsure_until = '2020-01-01' WHERE id = %s",
+            [first.id],
+        )
+        self._send()
+        self.assertEqual((first | second).mapped("state"), ["superseded", "delivered"])
 
     def test_it_stays_unknown_when_a_later_attempt_is_refused(self):
         self.receiver.on("/orders", hang(), answer(503), answer(200))

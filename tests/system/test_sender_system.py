@@ -76,6 +76,11 @@ class TestMoments(OutboundSystemCase):
 
     workers = 2
 
+    def make_busy(self):
+        """Return a configuration for another host, so that it leaves threads to others."""
+        url = self.receiver.url("/busy").replace("127.0.0.1", "localhost")
+        return self.make("/busy", url=url)
+
     def test_the_end_of_a_hold_is_not_waited_for_till_the_minute(self):
         self.receiver.on("/orders", receiver.retry_after("17"), receiver.answer())
         config_id = self.make()
@@ -105,7 +110,7 @@ class TestMoments(OutboundSystemCase):
 
     def test_a_running_pass_sends_by_the_lines_of_now(self):
         config_id = self.make("/pull", "GET")
-        busy_id = self.make("/busy")
+        busy_id = self.make_busy()
         self.receiver.on("/busy", receiver.answer(delay=2))
         items = [{"ref": "T-line", "name": "By the old line", "title": "By the new"}]
         self.receiver.on("/pull", receiver.answer(200, json.dumps(items).encode()))
@@ -130,7 +135,7 @@ class TestMoments(OutboundSystemCase):
         self.assertEqual([found["name"] for found in names], ["By the new"])
 
     def test_a_running_pass_writes_answers_to_a_field_that_is_new(self):
-        busy_id = self.make("/busy")
+        busy_id = self.make_busy()
         self.receiver.on("/busy", receiver.answer(delay=2))
         enqueue_in_shell(self.server, busy_id, 1200)  # keeps a pass alive
         wait_until(lambda: self.count(busy_id, "delivered") > 10)
