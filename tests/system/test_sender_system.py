@@ -13,6 +13,7 @@ from test_outbound_system import (
     answer_once_open,
     enqueue_in_shell,
     keys,
+    make_config,
     make_partner,
     make_rule,
 )
@@ -79,7 +80,9 @@ class TestMoments(OutboundSystemCase):
     def make_busy(self):
         """Return a configuration for another host, so that it leaves threads to others."""
         url = self.receiver.url("/busy").replace("127.0.0.1", "localhost")
-        return self.make("/busy", url=url)
+        config_id = make_config(self.server, url)
+        self.config_ids.append(config_id)
+        return config_id
 
     def test_the_end_of_a_hold_is_not_waited_for_till_the_minute(self):
         self.receiver.on("/orders", receiver.retry_after("17"), receiver.answer())
