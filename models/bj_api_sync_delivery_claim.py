@@ -123,9 +123,7 @@ class BjApiSyncDelivery(models.Model):
             chosen = fifo.choose(waiting)
             groups = {row.id: row.group for row in waiting}
             found = [(row_id, groups[row_id][0]) for row_id in chosen]
-            ready = set(
-                is_ready(found) if is_ready else [row_id for row_id, _c in found]
-            )
+            ready = set(is_ready(found)) if is_ready else set(chosen)
             locked |= self._lock_rest(chosen, locked)
             for row_id, older in chosen.items():
                 if row_id in ready and {row_id, *older} <= locked and len(ids) < limit:

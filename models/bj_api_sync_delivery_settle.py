@@ -19,21 +19,6 @@ class BjApiSyncDelivery(models.Model):
         :param list settlements: of :class:`Settlement`
         :return: ids of the deliveries that were changed
         """
-        rows = [
-            SQL(
-                "(%s, %s, %s, %s::integer, %s, %s, %s, %s, %s)",
-                settlement.claim.id,
-                settlement.claim.attempt_count,
-                settlement.state,
-                settlement.status_code,
-                settlement.error or None,
-                settlement.delay,
-                settlement.is_throttled,
-                settlement.is_free,
-                settlement.is_unsure,
-            )
-            for settlement in settlements
-        ]
         self.env.cr.execute(
             SQL(
                 """UPDATE bj_api_sync_delivery d
@@ -56,13 +41,29 @@ class BjApiSyncDelivery(models.Model):
                    RETURNING d.id""",
                 now=NOW,
                 unsure=UNSURE_SECONDS,
-                rows=SQL(", ").join(rows),
+                rows=SQL(", ").join(map(get_row, settlements)),
             ),
             log_exceptions=False,
         )
         settled = {row_id for (row_id,) in self.env.cr.fetchall()}
         self.env["bj.api.log"]._record_attempts(settlements)
         return settled
+
+
+def get_row(settlement):
+    """Return the values of a settlement as a row of SQL."""
+    return SQL(
+        "(%s, %s, %s, %s::integer, %s, %s, %s, %s, %s)",
+        settlement.claim.id,
+        settlement.claim.attempt_count,
+        settlement.state,
+        settlement.status_code,
+        settlement.error or None,
+        settlement.delay,
+        settlement.is_throttled,
+        settlement.is_free,
+        settlement.is_unsure,
+    )
 
 
 class BjApiLog(models.Model):
