@@ -599,7 +599,7 @@ class TestBrokenDomain(OutboundCase):
         self.receiver.on("/orders", created(7))
         self.env.cr.execute(
             """UPDATE bj_api_sync_config
-               SET filter_domain = '[("barcode", "=", False), ("x_gone", "=", 1)]'
+               SET filter_domain = '["|", ("barcode", "=", False), ("x_gone", "=", 1)]'
                WHERE id = %s""",
             [config.id],
         )
