@@ -31,6 +31,7 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
+from .address import address_faces
 from .message import OutboundResponse
 
 try:
@@ -59,7 +60,6 @@ IDLE_CONNECTIONS = 32  # per destination
 _CHUNK = 64 * 1024
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _URL_SAFE = "!$%&'()*+,/:;=?@[]~-._"  # not quoted again: also the % of what is quoted
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class Headers(dict):
@@ -367,25 +367,9 @@ def _networks(cidrs):
 
 
 def is_blocked(address, cidrs):
-    """Tell whether an IP address is in one of the networks, as itself or in disguise.
-
-    IPv6 can wrap an IPv4 address that a router or the kernel unwraps again: mapped
-    (``::ffff:0:0/96``), NAT64 (``64:ff9b::/96``) and 6to4 (``2002::/16``) are judged by
-    what is inside too; the unspecified address by loopback, where it leads.
-    """
-    address = ipaddress.ip_address(address.partition("%")[0])
-    faces = {address}
-    if address.version == 6:
-        faces |= {address.ipv4_mapped, address.sixtofour}
-        if address in _NAT64:
-            faces.add(ipaddress.IPv4Address(address.packed[-4:]))
-    if ipaddress.IPv4Address(0) in faces:
-        faces.add(ipaddress.IPv4Address("127.0.0.1"))
-    if address == ipaddress.IPv6Address(0):
-        faces.add(ipaddress.IPv6Address(1))
-    return any(
-        face in net for face in faces - {None} for net in _networks(tuple(cidrs))
-    )
+    """Tell whether an IP address is in one of the networks, as itself or in disguise."""
+    networks = _networks(tuple(cidrs))
+    return any(face in net for face in address_faces(address) for net in networks)
 
 
 def _resolve(target, attempt):
