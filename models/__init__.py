@@ -50,6 +50,7 @@ from . import (
     bj_api_sync_clock,
     bj_api_sync_config_outbound,
     ir_actions_server,
+    ir_cron,
     ir_http,
     mail_message,
     res_partner,

@@ -10,7 +10,7 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..compat import all_of, group_users
-from ..tools import field_reads, transport
+from ..tools import cron_state, field_reads, transport
 from ..tools import url as url_tools
 from ..tools.message import OutboundRequest
 from .bj_api_sync_config_line import MAGIC_FIELDS
@@ -483,7 +483,9 @@ class BjApiSyncConfig(models.Model):
             return 0, 0
         if self.http_method_ids.name == "GET":
             return len(outbound._enqueue_pull(self)), 0
-        is_cron = bool(self.env.context.get("cron_id"))
+        # Not the context alone, which callers and scripts make up.
+        cron_id = self.env.context.get("cron_id")
+        is_cron = bool(cron_id) and cron_id == cron_state.get_cron_id()
         if seconds is None:
             seconds = CRON_SECONDS if is_cron else math.inf
         start = time.monotonic()
@@ -515,7 +517,7 @@ class BjApiSyncConfig(models.Model):
                 self.env.invalidate_all()
             if time.monotonic() - start > seconds:
                 if is_cron:
-                    self.env["ir.cron"].browse(self.env.context["cron_id"])._trigger()
+                    self.env["ir.cron"].browse(cron_id)._trigger()
                 return sent, failed
         self._update_quietly(
             last_sync_date=self.sync_start_date, sync_start_date=None, sync_position=0

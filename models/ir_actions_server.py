@@ -1,6 +1,7 @@
 from odoo import api, fields, models
-from odoo.exceptions import UserError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 
+from ..tools import cron_state
 from ..tools.script_state import running
 
 
@@ -105,11 +106,13 @@ class IrActionsServer(models.Model):
             raise UserError(self._get_onchange_message())
         records = eval_context.get("records") or eval_context.get("record")
         if not records:
-            if not self.env.context.get("active_ids"):
+            if self._is_run_of_all(eval_context["env"]):
                 config.with_env(self._get_schedule_env())._run_schedule()
             return False
         if not all(isinstance(record_id, int) for record_id in records._ids):
             raise UserError(self._get_onchange_message())
+        # Odoo leaves that to the groups of an action that has some.
+        records.with_env(eval_context["env"]).check_access("read")
         self.env["bj.api.sync.outbound"]._trigger(config, records, self._get_event())
         if "__action_done" in self.env.context or self.base_automation_id:
             return False
@@ -126,6 +129,31 @@ class IrActionsServer(models.Model):
                 "next": {"type": "ir.actions.act_window_close"},
             },
         }
+
+    def _is_run_of_all(self, env):
+        """Tell whether a call without records means all that a scheduled run sends.
+
+        A scheduled action does, and a call that has nothing to do with records: a run
+        reads and sends as superuser, so that one is for who may press Send Now.
+
+        :param env: the caller's environment
+        :raise AccessError: a caller who may not
+        """
+        if "active_ids" in env.context or "active_id" in env.context:
+            return False  # none was chosen, or those of another model
+        if cron_state.get_cron_id():
+            return True
+        config = env["bj.api.sync.config"].browse(self.bj_api_config_id.id)
+        if not config.has_access("write"):
+            raise AccessError(
+                env._(
+                    "%(action)s was called without a record, which begins a whole "
+                    "scheduled run. Choose the records to be sent; only a scheduled "
+                    "action or an API Manager begins such a run.",
+                    action=self.name,
+                )
+            )
+        return True
 
     def _get_event(self):
         """Return what has happened to the records, as far as the caller lets us know."""

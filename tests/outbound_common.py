@@ -76,6 +76,14 @@ class OutboundCase(TransactionCase):
         self.env.invalidate_all()
         return count
 
+    def _run_cron(self, cron):
+        """Run a scheduled action as the scheduler does: 19.0 commits at its end."""
+        self.env.flush_all()
+        with self.registry.cursor() as cr:
+            cron = cron.with_env(cron.env(cr=cr))
+            cron._callback("Send", cron.sudo().ir_actions_server_id.id)
+        self.env.invalidate_all()
+
     def _make_due(self, deliveries):
         """Let the time until the next attempt have passed."""
         self.env.cr.execute(

@@ -136,8 +136,7 @@ class TestServerAction(OutboundCase):
         cron = self.env["ir.cron"].browse(config.action_create_cron()["res_id"])
         partner = self._make_partner(ref="S1")
         self._make_partner(ref="T1")
-        self.env.flush_all()
-        cron.ir_actions_server_id.with_context(cron_id=cron.id).run()
+        self._run_cron(cron)
         delivery = self._commit(config)
         self.assertRecordValues(delivery, [{"res_id": partner.id, "event": "schedule"}])
 
