@@ -52,6 +52,7 @@ from . import (
     ir_actions_server,
     ir_cron,
     ir_http,
+    ir_mail_server,
     mail_message,
     res_partner,
     bj_api_sync_config_ui,

@@ -10,7 +10,7 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..compat import all_of, group_users
-from ..tools import cron_state, field_reads, transport
+from ..tools import cron_state, dry_run, field_reads, transport
 from ..tools import url as url_tools
 from ..tools.message import OutboundRequest
 from .bj_api_sync_config_line import MAGIC_FIELDS
@@ -699,6 +699,8 @@ class BjApiSyncConfig(models.Model):
         outbound = self.env["bj.api.sync.outbound"].sudo()
         if self.env["bj.api.sync.delivery"]._is_neutralized():
             raise UserError(self.env._("This database is a neutralized copy."))
+        if dry_run.is_marked():
+            raise UserError(self.env._("Not sent: dry run"))
         target = outbound._get_target(self)
         request = OutboundRequest(
             "HEAD",
@@ -755,7 +757,8 @@ class BjApiSyncConfig(models.Model):
         record = outbound.env[self.model_name].search(
             config._get_send_domain(), limit=1
         )
-        rows = outbound._build_rows(config, record)
+        with dry_run.marked():  # a Request Script may send something else
+            rows = outbound._build_rows(config, record)
         if rows and not rows[0].error:
             return outbound._get_url(rows[0].url, rows[0].url_secret)
         return re.sub(r"\{[^{}/?#\s]+\}", "1", self.url)

@@ -8,6 +8,8 @@ from odoo import SUPERUSER_ID, api, fields, models
 from odoo.modules import module
 from odoo.tools import SQL
 
+from ..tools import dry_run
+
 _logger = logging.getLogger("bj.api.delivery")
 
 METHODS = ("POST", "PUT", "GET", "DELETE")  # the order within one transaction
@@ -554,6 +556,6 @@ def delete_in_batches(cr, table, condition):
 
 
 def commit_unless_testing(cr):
-    """Commit, which Odoo's tests forbid."""
-    if not module.current_test:
+    """Commit, which Odoo's tests forbid, and which would end a dry run."""
+    if not (module.current_test or dry_run.is_marked()):
         cr.commit()  # pylint: disable=invalid-commit

@@ -13,7 +13,7 @@ from ..exceptions import (
     PayloadTooLarge,
     PreconditionFailed,
 )
-from ..tools import conditional, convert, payload, query
+from ..tools import conditional, convert, dry_run, payload, query
 from ..tools.message import ApiResponse, Call
 
 API_VERSIONS = ("1", "1.0")
@@ -54,17 +54,10 @@ class BjApiSyncInbound(models.AbstractModel):
         :param Endpoint endpoint: configuration
         :param InboundRequest request: with its body
         """
-        if request.method == "OPTIONS":
-            response = self._handle_options(endpoint, request)
-        else:
-            self._check_headers(request)
-            handle = getattr(self, f"_handle_{request.method.lower()}")
-            if request.method in ("GET", "HEAD"):
-                response = handle(endpoint, request)
-            else:
-                response = self.env["bj.api.sync.replay"]._once(
-                    endpoint.config_id, request, lambda: handle(endpoint, request)
-                )
+        with dry_run.marked(request.is_dry_run):
+            response = self._handle_method(endpoint, request)
+            if response.is_dry_run:
+                self.env.flush_all()  # what is computed only then is tried as well
         more = {}
         if response.is_dry_run:
             more["X-Dry-Run"] = "true"
@@ -73,6 +66,18 @@ class BjApiSyncInbound(models.AbstractModel):
         if not more:
             return response
         return dataclasses.replace(response, headers={**response.headers, **more})
+
+    @api.model
+    def _handle_method(self, endpoint, request):
+        if request.method == "OPTIONS":
+            return self._handle_options(endpoint, request)
+        self._check_headers(request)
+        handle = getattr(self, f"_handle_{request.method.lower()}")
+        if request.method in ("GET", "HEAD"):
+            return handle(endpoint, request)
+        return self.env["bj.api.sync.replay"]._once(
+            endpoint.config_id, request, lambda: handle(endpoint, request)
+        )
 
     @api.model
     def _handle_options(self, endpoint, request):

@@ -7,7 +7,7 @@ from odoo import SUPERUSER_ID, api, models
 from odoo.exceptions import UserError
 from psycopg2 import errorcodes
 
-from ..tools import transport
+from ..tools import dry_run, transport
 from .bj_api_sync_delivery import TRICKLE_SECONDS
 from .bj_api_sync_outbound import describe, parse_json
 from .bj_api_sync_pull import PullStop
@@ -67,6 +67,8 @@ class BjApiSyncSender(models.AbstractModel):
         else sends it meanwhile. The payload is read in the caller's transaction, so it
         may tell about records that are not committed yet. If that transaction is rolled
         back, a delivery that still waits for another attempt is cancelled.
+
+        In a dry run and in a preview there is neither a delivery nor a request.
         """
         outbound = self.env["bj.api.sync.outbound"]._for_config(config)
         self = self.with_env(outbound.env)
@@ -76,15 +78,18 @@ class BjApiSyncSender(models.AbstractModel):
         records = records.with_env(self.env)
         event = "pull" if not records and target.method == "GET" else "manual"
         rows = self._build_rows_now(config, target, records)
+        is_dry = dry_run.is_marked()
         result = OutboundResult(
-            success=True,
+            success=not is_dry,
             status_code=None,
-            message=self.env._("Nothing to send."),
+            message=self.env._("Not sent: dry run")
+            if is_dry
+            else self.env._("Nothing to send."),
             data=None,
             delivery_ids=[],
         )
         is_complete = True
-        while rows:
+        while rows and not is_dry:
             row = rows.pop(0)
             delivery_id, response, error, next_row = self._send_row(
                 config, target, row, event, timeout

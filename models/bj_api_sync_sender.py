@@ -13,7 +13,7 @@ from odoo.modules import module
 from odoo.modules.registry import Registry
 from odoo.service.server import CommonServer
 
-from ..tools import transport
+from ..tools import dry_run, transport
 from ..tools.message import OutboundRequest, OutboundResponse
 from .bj_api_sync_delivery import QUEUE_SECONDS, commit_unless_testing
 from .bj_api_sync_outbound import describe
@@ -186,6 +186,9 @@ class BjApiSyncSender(models.AbstractModel):
         """
         if self.env["bj.api.sync.delivery"]._is_neutralized():
             _logger.info("This database is a neutralized copy: nothing is sent")
+            return 0
+        if dry_run.is_marked():
+            _logger.info("Not sent: dry run")
             return 0
         run = Pass(THREADS, seconds, self._get_end())
         RUNNING.add(run)

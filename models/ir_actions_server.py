@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 
-from ..tools import cron_state
+from ..tools import cron_state, dry_run
 from ..tools.script_state import running
 
 
@@ -98,6 +98,12 @@ class IrActionsServer(models.Model):
     def _run_action_code_multi(self, eval_context):
         with running():  # its rows in our log are a script's, whoever it runs as
             return super()._run_action_code_multi(eval_context)
+
+    def _run_action_webhook(self, eval_context=None):
+        # 18.0 sends it at once and does not wait for the commit.
+        if dry_run.is_marked():
+            return None
+        return super()._run_action_webhook(eval_context)
 
     def _run_action_bj_api_sync_multi(self, eval_context=None):
         """Have the records sent after the commit; without any, do a scheduled run."""

@@ -1063,7 +1063,7 @@ _PARAMETERS = {
     ),
     "DryRun": _query(
         "dry_run",
-        "Answer as if, under all rules, and change nothing.",
+        "Answer as if, under all rules; change nothing and send nothing elsewhere.",
         {"type": "boolean", "default": False},
     ),
 }

@@ -12,7 +12,7 @@ from ..exceptions import ApiError, NotFound
 from ..models.bj_api_log_ui import is_masked, parse_headers, pretty
 from ..models.bj_api_sync_config import ROUTE
 from ..models.bj_api_sync_writer import describe_error
-from ..tools import convert, envelope, mapping, payload
+from ..tools import convert, dry_run, envelope, mapping, payload
 from ..tools.message import Call, InboundRequest
 from ..tools.node import Node
 
@@ -28,7 +28,7 @@ class BjApiSyncPreview(models.TransientModel):
     """What becomes of one request, shown key by key.
 
     Everything runs in a cursor of its own that is rolled back, so neither records nor
-    what Odoo would do after a commit stay.
+    what Odoo would do after a commit stay, and nothing is sent meanwhile.
     """
 
     _name = "bj.api.sync.preview"
@@ -199,7 +199,7 @@ class BjApiSyncPreview(models.TransientModel):
         registry = self.env.registry
         has_changes = bool(registry.cache_invalidated)
         started = time.perf_counter()
-        with registry.cursor() as cr:
+        with registry.cursor() as cr, dry_run.marked(not keep):
             env = api.Environment(cr, SUPERUSER_ID, {})
             answer, vals = env[self._name]._simulate(endpoint, request, not keep)
             if keep and not vals["is_error"]:
@@ -534,7 +534,7 @@ class BjApiSyncPreview(models.TransientModel):
         self.env.flush_all()
         registry = self.env.registry
         has_changes = bool(registry.cache_invalidated)
-        with registry.cursor() as cr:
+        with registry.cursor() as cr, dry_run.marked():
             env = self.env(cr=cr)
             config = self.config_id.with_env(env)
             found = config._preview_outbound(record.with_env(env))
