@@ -15,6 +15,7 @@
         "security/bj_api_sync_config_security.xml",
         "security/bj_api_sync_delivery_security.xml",
         "security/bj_api_sync_event_security.xml",
+        "security/bj_api_sync_wizard_security.xml",
         "data/bj_http_method_data.xml",
         "data/ir_config_parameter_data.xml",
         "data/ir_cron_data.xml",

@@ -170,6 +170,7 @@ class BjApiLog(models.Model):
     def _replay(self):
         self.ensure_one()
         if self.can_replay and self.direction == "out":
+            self.delivery_id.check_access("read")
             counts = self.delivery_id._send_again()
             return {"done": counts["count"], "overtaken": counts["overtaken"]}
         if (

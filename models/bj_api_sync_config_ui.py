@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from odoo import api, fields, models
 
+from ..compat import may_read
 from ..tools import example, payload
 from ..tools.message import Call
 from .bj_api_sync_config import MAX_DEPTH
@@ -208,7 +209,9 @@ class BjApiSyncConfig(models.Model):
                 continue
             name = nested.identifier.field_path
             model = self.env[nested.model]
-            record = model.search([(name, "!=", False)], limit=1)
+            # As whoever looks at it: the example names only what he may read.
+            record = model.has_access("read") and may_read(model, model._fields[name])
+            record = record and model.search([(name, "!=", False)], limit=1)
             if record:
                 call = Call(self.id, "in", "POST")
                 [found] = reader._read_identifiers(nested, record, call)

@@ -1,5 +1,5 @@
 from odoo import fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 from odoo.tools import SQL
 
 from .bj_api_sync_delivery import NOW, in_flight
@@ -159,6 +159,20 @@ class BjApiSyncDelivery(models.Model):
                     delivery=self.display_name,
                 )
             )
+        if not self._is_readable():
+            raise AccessError(
+                self.env._(
+                    "You may not read all records of %(delivery)s, so you cannot have "
+                    "them sent as they are now. Send it again as it is, or ask somebody "
+                    "who may read them.",
+                    delivery=self.display_name,
+                )
+            )
+
+    def _is_readable(self):
+        """Tell whether the user may read the records that are there still."""
+        records = self.env[self.model].browse(self.res_ids).exists()
+        return records.has_access("read")
 
     def _is_rebuildable(self):
         return (
@@ -176,7 +190,11 @@ class BjApiSyncDelivery(models.Model):
     def _rebuild(self):
         """Return how many were made, and how many of these could not be built again."""
         outbound = self.env["bj.api.sync.outbound"]
-        rebuilt = self.sudo().filtered(lambda delivery: delivery._is_rebuildable())
+        rebuilt = self.sudo().filtered(
+            lambda delivery: (
+                delivery._is_rebuildable() and delivery.sudo(self.env.su)._is_readable()
+            )
+        )
         groups = rebuilt.grouped(lambda delivery: (delivery.config_id, delivery.event))
         made = self.browse()
         for (config, event), deliveries in groups.items():
@@ -203,8 +221,9 @@ class BjApiSyncDelivery(models.Model):
         if counts["left"]:
             left = self.env._(
                 "%(count)s were left as they are: a pull has no payload, a record that "
-                "does not exist any more gives none, neither does one that the Filter "
-                "Domain leaves out, and a POST that may have arrived is finished first.",
+                "does not exist any more gives none, neither does one that you may not "
+                "read or that the Filter Domain leaves out, and a POST that may have "
+                "arrived is finished first.",
                 count=counts["left"],
             )
             message = f"{message} {left}"

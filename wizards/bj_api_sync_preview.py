@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import psycopg2
 from odoo import SUPERUSER_ID, api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 
 from ..exceptions import ApiError, NotFound
 from ..models.bj_api_log_ui import is_masked, parse_headers, pretty
@@ -42,7 +42,7 @@ class BjApiSyncPreview(models.TransientModel):
     is_pull = fields.Boolean(related="config_id.is_get")
 
     method = fields.Selection(
-        METHODS, compute="_compute_method", store=True, readonly=False
+        METHODS, compute="_compute_method", compute_sudo=False, store=True, readonly=False
     )
     log_id = fields.Many2one(
         "bj.api.log",
@@ -53,16 +53,18 @@ class BjApiSyncPreview(models.TransientModel):
     record_key = fields.Char(
         string="Record ID",
         compute="_compute_record_key",
+        compute_sudo=False,
         store=True,
         readonly=False,
         help="As at the end of the URL.",
     )
-    query = fields.Char(compute="_compute_query", store=True, readonly=False)
-    body = fields.Text(compute="_compute_body", store=True, readonly=False)
+    query = fields.Char(compute="_compute_query", compute_sudo=False, store=True, readonly=False)
+    body = fields.Text(compute="_compute_body", compute_sudo=False, store=True, readonly=False)
     res_id = fields.Many2oneReference(
         string="Record",
         model_field="model_name",
         compute="_compute_res_id",
+        compute_sudo=False,
         store=True,
         readonly=False,
     )
@@ -85,6 +87,7 @@ class BjApiSyncPreview(models.TransientModel):
     curl = fields.Char(string="As curl", readonly=True)
     is_masked = fields.Boolean(compute="_compute_is_masked")
 
+    # Not as superuser, as Odoo computes what is stored: `log_id` is the caller's choice.
     # A method each: a value that is given at creation keeps only its own field from
     # being computed.
     @api.depends("config_id", "log_id")
@@ -132,9 +135,10 @@ class BjApiSyncPreview(models.TransientModel):
             if preview.config_id.request_type == "out" and not preview.is_pull:
                 config = preview.config_id
                 model = self.env[config.model_name]
-                preview.res_id = model.search(
-                    config._get_send_domain(), limit=1, order="id desc"
-                ).id
+                if model.has_access("read"):
+                    preview.res_id = model.search(
+                        config._get_send_domain(), limit=1, order="id desc"
+                    ).id
 
     @api.depends("body", "query")
     def _compute_is_masked(self):
@@ -142,6 +146,34 @@ class BjApiSyncPreview(models.TransientModel):
             preview.is_masked = is_masked(preview.body) or "***" in (
                 preview.query or ""
             )
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        previews = super().create(vals_list)
+        previews._check_sources()
+        return previews
+
+    def write(self, vals):
+        result = super().write(vals)
+        if {"config_id", "log_id"} & vals.keys():
+            self._check_sources()
+        return result
+
+    def _check_sources(self):
+        """Refuse a configuration or a logged request that the user may not read."""
+        for preview in self:
+            config, log = preview.config_id, preview.log_id
+            config.check_access("read")
+            log.check_access("read")
+            if log and log.config_id != config:
+                raise UserError(
+                    self.env._(
+                        "Log row %(log)s is not about %(config)s: take a request of its "
+                        "own log.",
+                        log=log.id,
+                        config=config.name,
+                    )
+                )
 
     # -- buttons ---------------------------------------------------------------------
 
@@ -526,11 +558,24 @@ class BjApiSyncPreview(models.TransientModel):
             )
         if not self.res_id:
             raise UserError(self.env._("Choose a record to preview."))
-        return self.env[self.model_name].browse(self.res_id)
+        record = self.env[self.model_name].browse(self.res_id).exists()
+        if not record:
+            raise UserError(
+                self.env._("The record does not exist any more: choose another one.")
+            )
+        if not record.has_access("read"):
+            raise AccessError(
+                self.env._(
+                    "You may not read the record %(id)s of %(model)s, so you may neither "
+                    "preview nor send it: choose another one.",
+                    id=record.id,
+                    model=self.model_name,
+                )
+            )
+        return record
 
     def _preview_outbound(self):
         record = self._get_record()
-        record.check_access("read")
         self.env.flush_all()
         registry = self.env.registry
         has_changes = bool(registry.cache_invalidated)
