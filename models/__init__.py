@@ -10,6 +10,7 @@ from . import (
     bj_api_sync_header,
     bj_api_sync_param,
     bj_api_sync_token,
+    bj_api_sync_guarded,
     bj_api_sync_claim,
     bj_api_sync_counter,
     bj_api_sync_replay,

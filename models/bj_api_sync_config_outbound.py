@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 from markupsafe import escape
-from odoo import api, fields, models, tools
+from odoo import SUPERUSER_ID, api, fields, models, tools
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
@@ -286,27 +286,21 @@ class BjApiSyncConfig(models.Model):
             .sudo()
             .search([("model", "=", self.model_name), ("name", "in", watched)])
         )
-        rule = (
-            self.env["base.automation"]
-            .sudo()
-            .create(
-                {
-                    "name": self.name,
-                    "model_id": self.model_id.id,
-                    "trigger": "on_unlink" if is_delete else "on_create_or_write",
-                    "trigger_field_ids": [] if is_delete else [(6, 0, triggers.ids)],
-                    "action_server_ids": [
-                        (
-                            0,
-                            0,
-                            {
-                                **self._prepare_server_action(),
-                                "usage": "base_automation",
-                            },
-                        )
-                    ],
-                }
-            )
+        rule = self._as_maker("base.automation").create(
+            {
+                "name": self.name,
+                "model_id": self.model_id.id,
+                "trigger": "on_unlink" if is_delete else "on_create_or_write",
+                "trigger_field_ids": [] if is_delete else [(6, 0, triggers.ids)],
+            }
+        )
+        # Not by a command of the rule, which Odoo carries out with the caller's rights.
+        self._as_maker("ir.actions.server").create(
+            {
+                **self._prepare_server_action(),
+                "usage": "base_automation",
+                "base_automation_id": rule.id,
+            }
         )
         return self._open(rule)
 
@@ -346,18 +340,14 @@ class BjApiSyncConfig(models.Model):
         self.ensure_one()
         self.check_access("write")
         self._check_is_out()
-        cron = (
-            self.env["ir.cron"]
-            .sudo()
-            .create(
-                {
-                    **self._prepare_server_action(),
-                    "interval_number": 1,
-                    "interval_type": "days",
-                    "nextcall": fields.Datetime.now() + timedelta(days=1),
-                    "user_id": self.env.uid,
-                }
-            )
+        cron = self._as_maker("ir.cron").create(
+            {
+                **self._prepare_server_action(),
+                "interval_number": 1,
+                "interval_type": "days",
+                "nextcall": fields.Datetime.now() + timedelta(days=1),
+                "user_id": self.env.uid,
+            }
         )
         return self._open(cron)
 
@@ -366,9 +356,8 @@ class BjApiSyncConfig(models.Model):
         self.ensure_one()
         self.check_access("write")
         self._check_is_out()
-        action = (
-            self.env["ir.actions.server"].sudo().create(self._prepare_server_action())
-        )
+        actions = self._as_maker("ir.actions.server")
+        action = actions.create(self._prepare_server_action())
         action.create_action()
         return self._open(action)
 
@@ -382,7 +371,23 @@ class BjApiSyncConfig(models.Model):
             "bj_api_config_id": self.id,
         }
 
+    def _as_maker(self, model_name):
+        """Return a model in which what is made has no default of the caller's.
+
+        Its context and personal defaults would put code or a condition in.
+        """
+        context = {"lang": self.env.lang}
+        return self.env(user=SUPERUSER_ID, su=True, context=context)[model_name]
+
     def _open(self, record):
+        record = record.with_env(self.env)
+        if not record.has_access("read"):
+            return self._notify(
+                self.env._(
+                    "%s was created. Settings administrators can open and change it.",
+                    record.sudo().display_name,
+                )
+            )
         return {
             "type": "ir.actions.act_window",
             "res_model": record._name,
