@@ -50,6 +50,7 @@ from . import (
     bj_api_sync_scheduler,
     bj_api_sync_clock,
     bj_api_sync_config_outbound,
+    bj_api_sync_config_triggers,
     ir_actions_server,
     ir_cron,
     ir_http,

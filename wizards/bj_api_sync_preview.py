@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import psycopg2
 from odoo import SUPERUSER_ID, api, fields, models
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import UserError
 
 from ..exceptions import ApiError, NotFound
 from ..models.bj_api_log_ui import is_masked, parse_headers, pretty
@@ -42,7 +42,11 @@ class BjApiSyncPreview(models.TransientModel):
     is_pull = fields.Boolean(related="config_id.is_get")
 
     method = fields.Selection(
-        METHODS, compute="_compute_method", compute_sudo=False, store=True, readonly=False
+        METHODS,
+        compute="_compute_method",
+        compute_sudo=False,
+        store=True,
+        readonly=False,
     )
     log_id = fields.Many2one(
         "bj.api.log",
@@ -58,8 +62,12 @@ class BjApiSyncPreview(models.TransientModel):
         readonly=False,
         help="As at the end of the URL.",
     )
-    query = fields.Char(compute="_compute_query", compute_sudo=False, store=True, readonly=False)
-    body = fields.Text(compute="_compute_body", compute_sudo=False, store=True, readonly=False)
+    query = fields.Char(
+        compute="_compute_query", compute_sudo=False, store=True, readonly=False
+    )
+    body = fields.Text(
+        compute="_compute_body", compute_sudo=False, store=True, readonly=False
+    )
     res_id = fields.Many2oneReference(
         string="Record",
         model_field="model_name",
@@ -146,34 +154,6 @@ class BjApiSyncPreview(models.TransientModel):
             preview.is_masked = is_masked(preview.body) or "***" in (
                 preview.query or ""
             )
-
-    @api.model_create_multi
-    def create(self, vals_list):
-        previews = super().create(vals_list)
-        previews._check_sources()
-        return previews
-
-    def write(self, vals):
-        result = super().write(vals)
-        if {"config_id", "log_id"} & vals.keys():
-            self._check_sources()
-        return result
-
-    def _check_sources(self):
-        """Refuse a configuration or a logged request that the user may not read."""
-        for preview in self:
-            config, log = preview.config_id, preview.log_id
-            config.check_access("read")
-            log.check_access("read")
-            if log and log.config_id != config:
-                raise UserError(
-                    self.env._(
-                        "Log row %(log)s is not about %(config)s: take a request of its "
-                        "own log.",
-                        log=log.id,
-                        config=config.name,
-                    )
-                )
 
     # -- buttons ---------------------------------------------------------------------
 
@@ -550,29 +530,6 @@ class BjApiSyncPreview(models.TransientModel):
         return rows
 
     # -- Out -------------------------------------------------------------------------
-
-    def _get_record(self):
-        if self.is_pull:
-            raise UserError(
-                self.env._("A pull sends no record: use Test Connection or Pull Now.")
-            )
-        if not self.res_id:
-            raise UserError(self.env._("Choose a record to preview."))
-        record = self.env[self.model_name].browse(self.res_id).exists()
-        if not record:
-            raise UserError(
-                self.env._("The record does not exist any more: choose another one.")
-            )
-        if not record.has_access("read"):
-            raise AccessError(
-                self.env._(
-                    "You may not read the record %(id)s of %(model)s, so you may neither "
-                    "preview nor send it: choose another one.",
-                    id=record.id,
-                    model=self.model_name,
-                )
-            )
-        return record
 
     def _preview_outbound(self):
         record = self._get_record()
