@@ -58,6 +58,7 @@ from . import (
     mail_message,
     res_partner,
     bj_api_sync_config_ui,
+    bj_api_sync_address,
     bj_api_log_ui,
     bj_api_sync_delivery_ui,
     bj_api_sync_delivery_wait,

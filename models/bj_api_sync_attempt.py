@@ -6,9 +6,10 @@ from datetime import datetime, timezone
 from http import HTTPStatus
 
 from odoo import api, models
+from odoo.exceptions import UserError
 from odoo.modules.module import get_manifest
 
-from ..tools import redact, retry, signature, transport
+from ..tools import origin, redact, retry, signature, transport
 from ..tools.message import OutboundRequest
 from .bj_api_sync_config import split_list
 from .bj_api_sync_delivery import TRICKLE_SECONDS, Settlement
@@ -54,6 +55,7 @@ class Target:
     handles_answer: bool
     credential: str = ""  # as whom it is sent, see ``_get_credential``
     watches_arrival: bool = False  # see ``_find_arrived``
+    url: str = ""  # with its placeholders; the credentials are for where it leads to
 
     @property
     def total_timeout(self):
@@ -103,6 +105,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             ),
             credential=self._get_credential(config, headers),
             watches_arrival=self._is_watching_arrival(config),
+            url=config.url,
         )
 
     @api.model
@@ -151,7 +154,10 @@ class BjApiSyncOutbound(models.AbstractModel):
         then Authorization, then the Headers of the configuration, then defaults.
 
         :param timeouts: ``(connect, read)`` seconds instead of the configuration's
+        :raise UserError: the credentials are for another address by now
         """
+        url = self._get_url(claim.url, claim.url_secret)
+        self._check_address(target, url)
         body = claim.body
         headers = {}
         if body:
@@ -174,7 +180,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         connect, read = timeouts or (target.connect_timeout, target.read_timeout)
         return OutboundRequest(
             method=claim.method,
-            url=self._get_url(claim.url, claim.url_secret),
+            url=url,
             headers=headers,
             body=body,
             connect_timeout=connect,
@@ -184,6 +190,27 @@ class BjApiSyncOutbound(models.AbstractModel):
             blocked_networks=target.blocked_networks,
             max_response_bytes=target.max_response_bytes,
         )
+
+    @api.model
+    def _check_address(self, target, url):
+        """Refuse to send credentials to where the Request URL does not lead any more.
+
+        They may have been typed for the new address only, or a delivery may have been
+        made while somebody had the Request URL lead to a host of his own.
+        """
+        has_secret = target.credential or target.signing_secrets
+        if has_secret and url and not origin.leads_to(target.url, url):
+            raise UserError(
+                self.env._(
+                    "It was made for %(here)s, but the Request URL of %(config)s leads to "
+                    "%(there)s now, and so the credentials are not sent. Press Rebuild "
+                    "and Send, or Pull Now for a pull; for a deletion, put the Request "
+                    "URL back and press Send Again.",
+                    here=describe_address(url),
+                    there=describe_address(target.url),
+                    config=target.name,
+                )
+            )
 
     @api.model
     def _judge(self, claim, target, request, response):
@@ -316,6 +343,11 @@ class BjApiSyncOutbound(models.AbstractModel):
         else:
             ok = verdict != retry.RETRY or response.status == 409
         return ok, settlement.wait, claim.config_id, settlement.error
+
+
+def describe_address(url):
+    scheme, host, port = origin.get_address(url)
+    return f"{scheme}://{host}:{port}"
 
 
 def merge(headers, more):
