@@ -59,6 +59,7 @@ from . import (
     res_partner,
     bj_api_sync_config_ui,
     bj_api_sync_address,
+    bj_api_sync_script_rights,
     bj_api_log_ui,
     bj_api_sync_delivery_ui,
     bj_api_sync_delivery_wait,

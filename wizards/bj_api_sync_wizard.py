@@ -287,7 +287,7 @@ class BjApiSyncWizard(models.TransientModel):
 
     def _find_mapping(self, model_name):
         """Return the oldest configuration that is a mapping model of this model."""
-        return self.env["bj.api.sync.config"].search(
+        configs = self.env["bj.api.sync.config"].search(
             [
                 ("model_name", "=", model_name),
                 ("request_type", "=", "in"),
@@ -295,8 +295,8 @@ class BjApiSyncWizard(models.TransientModel):
                 ("line_ids", "!=", False),
             ],
             order="id",
-            limit=1,
         )
+        return configs._filter_usable()[:1]
 
     def _is_named_by_id(self, model_name):
         return self._guess_identifier(model_name) == "id"
