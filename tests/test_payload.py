@@ -1,9 +1,8 @@
-import io
 import json
 import random
 import time
 
-from ..exceptions import BadRequest, PayloadTooLarge, UnsupportedMediaType
+from ..exceptions import BadRequest, UnsupportedMediaType
 from ..tools import payload
 from .pure_case import PureCase
 
@@ -209,32 +208,6 @@ class TestContentType(PureCase):
         ):
             with self.subTest(accept=accept):
                 self.assertIs(payload.accepts_json(accept), expected)
-
-
-class TestReadLimited(PureCase):
-    def test_a_body_up_to_the_limit_is_read_whole(self):
-        for size in (0, 1, payload.CHUNK, payload.CHUNK * 2 + 1):
-            for length in (size, None):
-                with self.subTest(size=size, length=length):
-                    body = b"x" * size
-                    stream = io.BytesIO(body)
-                    self.assertEqual(payload.read_limited(stream, size, length), body)
-
-    def test_a_larger_body_is_refused_having_read_little_more_than_the_limit(self):
-        for length in (11, None):
-            stream = io.BytesIO(b"x" * 10**6)
-            with self.subTest(length=length):
-                with self.assertRaisesRegex(PayloadTooLarge, "10 bytes"):
-                    payload.read_limited(stream, 10, length)
-                self.assertLessEqual(stream.tell(), 11)
-
-    def test_bytes_after_the_announced_length_stay_unread(self):
-        stream = io.BytesIO(b"abcdef")
-        self.assertEqual(payload.read_limited(stream, 100, 3), b"abc")
-
-    def test_a_body_that_ends_early_is_refused(self):
-        with self.assertRaisesRegex(BadRequest, "after 3 of 9 bytes"):
-            payload.read_limited(io.BytesIO(b"abc"), 100, 9)
 
 
 class TestContentTypeOfABody(PureCase):

@@ -13,20 +13,13 @@ import re
 from urllib.parse import parse_qsl, urlencode
 
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.exceptions import ClientDisconnected
 from werkzeug.http import parse_accept_header
 
-from ..exceptions import (
-    BadRequest,
-    PayloadTooLarge,
-    RequestTimeout,
-    UnsupportedMediaType,
-)
+from ..exceptions import BadRequest, UnsupportedMediaType
 
 MAX_DEPTH = 64
 MAX_DIGITS = 30
 MAX_FORM_FIELDS = 1000
-CHUNK = 64 * 1024
 NDJSON = "application/x-ndjson"
 NDJSON_TYPES = (NDJSON, "application/ndjson")
 
@@ -173,46 +166,6 @@ def check_content_type(header_value, has_body, encoding=None):
         f"The content type {media_type[:80]} is not supported:"
         " send JSON with Content-Type: application/json."
     )
-
-
-def read_limited(stream, limit, content_length=None):
-    """Return the whole body of a WSGI input stream, never more than ``limit`` bytes.
-
-    The length is not trusted and a chunked body has none, so the bytes are counted while
-    they are read.
-
-    :param int content_length: of the header, ``None`` for a chunked body
-    :raise PayloadTooLarge: naming the limit
-    :raise BadRequest: the body ended before ``content_length`` bytes, or its chunks are
-        malformed
-    :raise RequestTimeout: the server has waited for more of it in vain
-    """
-    if content_length is not None and content_length > limit:
-        raise _too_large(limit)
-    wanted = limit + 1 if content_length is None else content_length
-    chunks, size = [], 0
-    while size < wanted and (chunk := _read(stream, min(CHUNK, wanted - size))):
-        chunks.append(chunk)
-        size += len(chunk)
-    if size > limit:
-        raise _too_large(limit)
-    if content_length is not None and size < content_length:
-        raise BadRequest(
-            f"The body ended after {size} of {content_length} bytes: send it again."
-        )
-    return b"".join(chunks)
-
-
-def _read(stream, size):
-    try:
-        return stream.read(size)
-    except (OSError, ClientDisconnected) as error:
-        # Werkzeug hides the reason, but for the context, where it knows the length.
-        if TimeoutError in (type(error), type(error.__context__)):
-            raise RequestTimeout(
-                "The body did not arrive in time: send it again, faster."
-            ) from error
-        raise BadRequest(f"The body cannot be read: {error}") from error
 
 
 def dumps_form(mapping):
@@ -395,13 +348,6 @@ def _bad(message, text, position, first_line=1):
 
 def _too_deep(max_depth):
     return f"The body is nested deeper than {max_depth} levels: send a flatter one"
-
-
-def _too_large(limit):
-    return PayloadTooLarge(
-        f"The body is larger than {limit} bytes: send less, or in several calls.",
-        details={"limit": limit},
-    )
 
 
 def _flatten(name, value):
