@@ -15,6 +15,7 @@ from odoo.exceptions import (
 from odoo.http import Dispatcher, Response
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from psycopg2 import IntegrityError
+from psycopg2.errors import QueryCanceled
 from psycopg2.pool import PoolError
 from werkzeug.exceptions import HTTPException
 
@@ -27,6 +28,7 @@ from ..exceptions import (
     PayloadError,
     ScriptError,
 )
+from ..models.bj_api_sync_refusal import DATA_FAILURES, data_message
 from ..tools import envelope, payload
 from ..tools.stream import Stream
 
@@ -41,8 +43,9 @@ ODOO_ERRORS = (
     (UserError, 400, "VALIDATION_ERROR", None),
     (RedirectWarning, 400, "VALIDATION_ERROR", None),
 )
-# Odoo has repeated the request, or has waited for a connection, in vain.
-BUSY = (*PG_CONCURRENCY_EXCEPTIONS_TO_RETRY, PoolError)
+# Odoo has repeated the request, or has waited for a connection, in vain, or a statement
+# has taken longer than the database allows.
+BUSY = (*PG_CONCURRENCY_EXCEPTIONS_TO_RETRY, PoolError, QueryCanceled)
 HTTP_CODES = {
     400: "BAD_REQUEST",
     404: "NOT_FOUND",
@@ -209,6 +212,8 @@ class ApiDispatcher(Dispatcher):
         cause = exc if isinstance(exc, IntegrityError) else exc.__cause__
         if isinstance(cause, IntegrityError) and cause.pgcode in CONFLICT_CODES:
             return 409, "CONFLICT", conflict_message(exc, cause)
+        if isinstance(exc, DATA_FAILURES):
+            return 400, "BAD_REQUEST", data_message(exc)
         for family, status, code, message in ODOO_ERRORS:
             if isinstance(exc, family):
                 return status, code, message or own_message(exc)

@@ -5,8 +5,14 @@ from odoo import api, models
 from ..exceptions import BadRequest, Conflict
 from ..tools import convert, mapping, query
 from ..tools.message import ApiResponse, RowResult
+from ..tools.search import Search
 from .bj_api_sync_inbound import is_id
-from .bj_api_sync_writer import ROW_FAILURES, describe_error, refusal, refused_result
+from .bj_api_sync_refusal import (
+    ROW_FAILURES,
+    describe_error,
+    refusal,
+    refused_result,
+)
 
 
 class BjApiSyncInbound(models.AbstractModel):
@@ -170,8 +176,12 @@ class BjApiSyncInbound(models.AbstractModel):
         for record in records:
             value = record[rule.field_path]
             value = value.id if isinstance(value, models.BaseModel) else value
-            by_value[value] = by_value.get(value, model) | record
-        return {k: by_value[value] for k, value in values.items() if value in by_value}
+            by_value.setdefault(value, []).append(record.id)
+        return {
+            key: model.browse(by_value[value])
+            for key, value in values.items()
+            if value in by_value
+        }
 
     @api.model
     def _take_only(self, rule, key, records):
@@ -181,25 +191,24 @@ class BjApiSyncInbound(models.AbstractModel):
 
     @api.model
     def _delete_wave(self, endpoint, found, results):
-        """Delete records together; what cannot be is found by trying halves.
+        """Delete records together, and find those that cannot be.
 
         :param dict found: ``{index: record id}``
         """
-        if not found:
-            return
         plan = self._get_plan(endpoint)
-        try:
-            with self.env.cr.savepoint():
-                self._delete(endpoint, self.env[plan.model].browse(set(found.values())))
-        except ROW_FAILURES as error:
-            if len(set(found.values())) == 1:
-                for index in found:
-                    results[index] = self._refuse(plan, index, error)
-                return
-            pairs = sorted(found.items(), key=lambda pair: pair[1])
-            half = len(pairs) // 2
-            self._delete_wave(endpoint, dict(pairs[:half]), results)
-            self._delete_wave(endpoint, dict(pairs[half:]), results)
+        search = Search(sorted(set(found.values())), lambda _id: 1)
+        while search.parts:
+            ids = search.parts.pop()
+            try:
+                with self.env.cr.savepoint():
+                    self._delete(endpoint, self.env[plan.model].browse(ids))
+            except ROW_FAILURES as error:
+                if len(ids) > 1:
+                    search.divide(ids)
+                    continue
+                for index, record_id in found.items():
+                    if record_id == ids[0]:
+                        results[index] = self._refuse(plan, index, error)
 
     @api.model
     def _refuse(self, plan, index, error):

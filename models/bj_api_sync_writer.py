@@ -1,39 +1,17 @@
-import copy
 import hashlib
 from dataclasses import dataclass
 from graphlib import CycleError
 
 from odoo import api, models
-from odoo.exceptions import AccessError, MissingError, RedirectWarning, UserError
-from psycopg2 import DataError, IntegrityError
-from psycopg2.errorcodes import NOT_NULL_VIOLATION
+from odoo.exceptions import RedirectWarning
+from psycopg2 import IntegrityError
 
-from ..compat import integrity_message
-from ..exceptions import (
-    ACCESS_REFUSED,
-    CONFLICT_CODES,
-    ApiError,
-    Conflict,
-    Forbidden,
-    NotFound,
-    PayloadError,
-)
-from ..tools import collector, convert, mapping
+from ..exceptions import PayloadError
+from ..tools import collector, convert
 from ..tools.message import Call, Plan, RowResult
 from ..tools.node import Errors, Node, by_plan, layers
-from .bj_api_sync_relation import EMPTY, has_identifier
-
-UNSAID = (mapping.ABSENT, None, "")
-# What a row may do wrong. Serialization failures are not among them: Odoo repeats the
-# whole request then.
-ROW_FAILURES = (
-    UserError,
-    RedirectWarning,
-    ApiError,
-    IntegrityError,
-    DataError,
-    ValueError,
-)
+from .bj_api_sync_refusal import DATA_FAILURES, describe_error, raise_refused
+from .bj_api_sync_relation import has_identifier
 
 
 @dataclass(frozen=True)
@@ -45,14 +23,6 @@ class Job:
     call: Call
     operation: str
     domain: list
-
-
-class RowsRefused(Exception):
-    """Rows that are wrong before anything is saved; undoes what their scripts did."""
-
-    def __init__(self, errors):
-        super().__init__()
-        self.errors = errors
 
 
 class BjApiSyncWriter(models.AbstractModel):
@@ -122,99 +92,14 @@ class BjApiSyncWriter(models.AbstractModel):
         is_new = not node.record
         try:
             self._save([node])
-        except (ValueError, DataError, RedirectWarning) as error:
-            _code, message = describe_error(self.env, error)
-            raise PayloadError([{"index": 0, "message": message}]) from error
-        except IntegrityError as error:
-            errors = self._get_blamed(node, error)
-            if not errors.by_index:
+        except (ValueError, RedirectWarning, IntegrityError, *DATA_FAILURES) as error:
+            errors = self.env["bj.api.sync.blame"]._get_blamed(node, error)
+            if not errors.by_index and isinstance(error, IntegrityError):
                 raise
-            raise_refused(errors.by_index[0], error)
+            code, message = describe_error(self.env, error)
+            found = errors.by_index.get(0) or [(code, {"index": 0, "message": message})]
+            raise_refused(found, error)
         return self._success(node, is_new)
-
-    @api.model
-    def _refuse_misshapen(self, job):
-        """Return the results of the rows that are no objects, ``{row: RowResult}``."""
-        relation, errors = self.env["bj.api.sync.relation"], Errors()
-        for index, row in enumerate(job.rows):
-            if not isinstance(row, dict):
-                node = Node(job.plan, row, index)
-                expected, got = self.env._("an object"), convert.describe(row)
-                relation._add_mismatch(node, None, expected, got, errors)
-        return {
-            index: refused_result(index, found)
-            for index, found in errors.by_index.items()
-        }
-
-    @api.model
-    def _split_waves(self, job, refused):
-        """Return lists of row numbers in which no identifier comes twice.
-
-        A second row with the same identifier has to see what the first one did.
-
-        :param refused: rows to leave out
-        """
-        relation = self.env["bj.api.sync.relation"]
-        waves, seen = [[]], {}
-        for index, row in enumerate(job.rows):
-            if index in refused:
-                continue
-            node = Node(job.plan, row, index)
-            key = relation._get_identifier(node, job.call, Errors())
-            wave = 0
-            if key not in EMPTY:
-                wave = seen[key] = seen.get(key, -1) + 1
-            if wave == len(waves):
-                waves.append([])
-            waves[wave].append(index)
-        return [wave for wave in waves if wave]
-
-    @api.model
-    def _write_wave(self, job, indexes, results):
-        """Save rows together and fill ``results``; leave out those that cannot be.
-
-        Rows that are refused are left out of a second try. When the ORM or the database
-        refuses, it does not say which row it was: halves are tried, down to single rows,
-        so that one bad row among a thousand costs some twenty tries and no more.
-        """
-        if not indexes:
-            return
-        try:
-            with self.env.cr.savepoint():
-                found = self._try_wave(job, indexes)
-        except RowsRefused as refused:
-            by_index, causes = refused.errors.by_index, refused.errors.causes
-            for index, errors in by_index.items():
-                results[index] = refused_result(index, errors, causes.get(index))
-            rest = [index for index in indexes if index not in by_index]
-            self._write_wave(job, rest, results)
-        except ROW_FAILURES as error:
-            if len(indexes) == 1:
-                [index] = indexes
-                results[index] = self._failure(job, index, error)
-            else:
-                half = len(indexes) // 2
-                self._write_wave(job, indexes[:half], results)
-                self._write_wave(job, indexes[half:], results)
-        else:
-            results.update(found)
-
-    @api.model
-    def _try_wave(self, job, indexes):
-        """Return ``{row: RowResult}`` of rows that are all saved.
-
-        :raise RowsRefused: some cannot be
-        """
-        # Copies, because a script may change a row and the next try must not see it.
-        nodes = [
-            Node(job.plan, copy.deepcopy(job.rows[index]), index) for index in indexes
-        ]
-        errors = self._prepare(nodes, job.call, job.operation, job.domain)
-        if errors.by_index:
-            raise RowsRefused(errors)
-        new = {node for node in nodes if not node.record}
-        self._save(nodes)
-        return {node.index: self._success(node, node in new) for node in nodes}
 
     # -- identify, expand, convert ---------------------------------------------------
 
@@ -443,84 +328,7 @@ class BjApiSyncWriter(models.AbstractModel):
             identifier=node.identifier if has_identifier(node) else record_id,
         )
 
-    @api.model
-    def _failure(self, job, index, error):
-        """Return the result of a row that the ORM or the database refused."""
-        code, message = describe_error(self.env, error)
-        found = {"index": index, "message": message}
-        if rule := self._get_blamed_rule(job.plan, error):
-            found.update(key=rule.api_key, line_id=rule.line_id)
-        if getattr(error, "line_id", None):
-            found["line_id"] = error.line_id
-        return refused_result(index, [(code, found)], error)
-
-    @api.model
-    def _get_blamed(self, node, error):
-        """Return :class:`~..tools.node.Errors` that tell whose column is empty.
-
-        Of the row and the objects inside, it is the first that says nothing for it.
-        """
-        errors = Errors()
-        for place in node.walk():
-            rule = self._get_blamed_rule(place.plan, error)
-            if rule and mapping.take(place.row, rule.key_path) in UNSAID:
-                errors.add(place, rule, self.env._("a value is required."))
-                break
-        return errors
-
-    @api.model
-    def _get_blamed_rule(self, plan, error):
-        """Return the rule of the column that PostgreSQL found empty, if one is."""
-        if not isinstance(error, IntegrityError) or error.pgcode != NOT_NULL_VIOLATION:
-            return None
-        if error.diag.table_name != self.env[plan.model]._table:
-            return None
-        column = error.diag.column_name
-        return next((r for r in plan.writable if r.field_path == column), None)
-
 
 def claim_key(model, name, value):
     """Return the name under which an identifier is claimed: short and index-friendly."""
     return hashlib.sha256(f"{model}\0{name}\0{value}".encode()).hexdigest()[:32]
-
-
-def describe_error(env, error):
-    """Return ``(status, sentence)`` of what a save raised."""
-    if isinstance(error, ApiError):
-        return error.code, error.description
-    if isinstance(error, IntegrityError):
-        code = 409 if error.pgcode in CONFLICT_CODES else 400
-        return code, integrity_message(env, error)
-    code = 400
-    if isinstance(error, AccessError):  # whose text names rules and hidden records
-        return 403, ACCESS_REFUSED
-    if isinstance(error, MissingError):
-        code = 404
-    return code, str(error.args[0] if error.args else error)
-
-
-def refused_result(index, found, cause=None):
-    """Return the result of a row from what is wrong, ``[(status, error)]``."""
-    code, first = found[0]
-    return RowResult(
-        index=index,
-        status="error",
-        code=code,
-        message=first["message"],
-        line_id=first.get("line_id"),
-        errors=[error for _code, error in found],
-        cause=cause,
-    )
-
-
-def raise_refused(found, cause):
-    """Raise what is wrong with the only row of a call: ``[(status, error)]``."""
-    code, _first = found[0]
-    raise refusal(code, [error for _code, error in found]) from cause
-
-
-def refusal(code, errors):
-    """Return the exception of a status for errors of rows."""
-    error = PayloadError(errors)
-    family = {403: Forbidden, 404: NotFound, 409: Conflict}.get(code)
-    return family(error.description, details=error.details) if family else error

@@ -3,7 +3,7 @@ from odoo.tests import BaseCase
 from ..tools import origin
 
 
-class TestAddress(BaseCase):
+class TestOrigin(BaseCase):
     def test_one_place_is_the_same_however_it_is_spelled(self):
         for one, other in (
             ("https://api.example.com/a", "HTTPS://API.Example.COM:443/b?c#d"),

@@ -1229,13 +1229,13 @@ class TestManyRows(WriterCase):
         rows[77]["name"] = None  # a contact needs a name
         tries = []
         writer = self.registry["bj.api.sync.writer"]
-        original = writer._try_wave
+        original = writer._try_rows
 
-        def spy(model, job, indexes):
-            tries.append(len(indexes))
-            return original(model, job, indexes)
+        def spy(model, job, nodes):
+            tries.append(len(nodes))
+            return original(model, job, nodes)
 
-        with mute_logger("odoo.sql_db"), patch.object(writer, "_try_wave", spy):
+        with mute_logger("odoo.sql_db"), patch.object(writer, "_try_rows", spy):
             results = self.write_rows(config, rows, partial=True)
         failed = [result.index for result in results if result.status == "error"]
         self.assertEqual(failed, [77])

@@ -40,6 +40,8 @@ _DATETIME = re.compile(
 )
 _REFERENCE = re.compile(r"[a-z0-9_.]{1,128},[0-9]{1,10}")
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+# An odd number of backslashes: the last one escapes nothing, which LIKE does not take.
+_ENDS_ESCAPING = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")
 _WHITESPACE = str.maketrans("", "", " \t\r\n")
 
 
@@ -521,7 +523,10 @@ def _domain_scalar(rule_or_type, operator, value):
             raise ConvertError(_lt("a value"), describe(value))
         return False
     if operator in LIKE_OPERATORS:
-        return _text(None, value)
+        text = _text(None, value)
+        if operator[0] == "=" and _ENDS_ESCAPING.search(text):
+            raise ConvertError(_lt("a pattern that ends in no lone \\"), describe(text))
+        return text
     if operator in HIERARCHY_OPERATORS:
         # A name is searched for by the ORM, as in its own search bar.
         is_name = isinstance(value, str) and not _DIGITS.fullmatch(value)

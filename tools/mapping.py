@@ -80,6 +80,28 @@ def misshapen_keys(row, rules):
     return found
 
 
+def count_related(plan, row, get_plan):
+    """Return how many records the lists and objects inside a payload are about.
+
+    All levels count. A single value that names a record does not: it costs no more than
+    any other value of its row.
+
+    :param get_plan: function of the id of a mapping model
+    """
+    total = 0
+    for rule in plan.writable if isinstance(row, dict) else ():
+        if not (rule.is_relational or rule.is_x2many):
+            continue
+        value = take(row, rule.key_path)
+        items = value if isinstance(value, list) else [value]
+        objects = [item for item in items if isinstance(item, dict)]
+        total += len(items) if isinstance(value, list) else len(objects)
+        if objects and rule.is_relational:
+            nested = get_plan(rule.mapping_config_id)
+            total += sum(count_related(nested, item, get_plan) for item in objects)
+    return total
+
+
 def assemble(key_paths, columns, count):
     """Return ``count`` payloads from one column of values per key path.
 

@@ -11,7 +11,7 @@ from odoo.exceptions import UserError
 from ..exceptions import ApiError, NotFound
 from ..models.bj_api_log_ui import is_masked, parse_headers, pretty
 from ..models.bj_api_sync_config import ROUTE
-from ..models.bj_api_sync_writer import describe_error
+from ..models.bj_api_sync_refusal import describe_error
 from ..tools import convert, dry_run, envelope, mapping, payload
 from ..tools.message import Call, InboundRequest
 from ..tools.node import Node
