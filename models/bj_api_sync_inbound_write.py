@@ -2,12 +2,13 @@ from urllib.parse import quote
 
 from odoo import api, models
 
-from ..exceptions import BadRequest, Conflict, NotFound
+from ..exceptions import BadRequest, Conflict, NotFound, PayloadTooLarge
 from ..tools import collector, convert, mapping, payload
 from ..tools.message import ApiResponse
 from .bj_api_sync_config import ROUTE
 from .bj_api_sync_phrase import translate
 
+RELATED = 10  # times bj_api_sync.max_bulk: objects inside the rows of a call
 MAX_LOCATION = 2000  # characters; clients and proxies refuse much longer headers
 
 
@@ -213,8 +214,34 @@ class BjApiSyncInbound(models.AbstractModel):
             self._check_bulk(len(body))
         if endpoint.request_script:
             body = self._run_request_script(endpoint, call, body)
+        self._check_related(self._get_plan(endpoint), body)
         call.request_data = body
         return body
+
+    @api.model
+    def _check_related(self, plan, body):
+        """Refuse more objects inside rows than one call may take the time for.
+
+        The limit on rows does not count them, and each is a record to be looked up, made
+        or written.
+
+        :raise PayloadTooLarge: with the number and the limit
+        """
+        limit = self._get_int_parameter("bj_api_sync.max_bulk", 1000)
+        limit = self._get_int_parameter("bj_api_sync.max_related", RELATED * limit)
+        get_plan = self.env["bj.api.sync.config"]._get_plan
+        rows = body if isinstance(body, list) else [body]
+        count = sum(mapping.count_related(plan, row, get_plan) for row in rows)
+        if count > limit:
+            raise PayloadTooLarge(
+                self.env._(
+                    "%(count)s objects and list items inside the rows are more than "
+                    "%(limit)s a call: send them in parts.",
+                    count=count,
+                    limit=limit,
+                ),
+                details={"count": count, "limit": limit},
+            )
 
     @api.model
     def _run_request_script(self, endpoint, call, body):

@@ -72,7 +72,10 @@ _ERRORS = {
         "constraint is violated, or a request with this Idempotency-Key still runs.",
     ),
     412: ("PreconditionFailed", "If-Match: the record has changed. Read it again."),
-    413: ("PayloadTooLarge", "The body or the number of rows is over the limit."),
+    413: (
+        "PayloadTooLarge",
+        "The body, its rows or the objects inside them are over the limit.",
+    ),
     415: ("UnsupportedMediaType", "Send application/json."),
     422: ("IdempotencyMismatch", "The Idempotency-Key was used for another request."),
     429: ("RateLimited", "Too many calls, or too many failed attempts to log in."),
