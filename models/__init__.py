@@ -16,6 +16,7 @@ from . import (
     bj_api_sync_replay,
     bj_api_sync_reader,
     bj_api_sync_relation,
+    bj_api_sync_relation_present,
     bj_api_sync_converter,
     bj_api_sync_diff,
     bj_api_sync_preload,

@@ -18,10 +18,15 @@ class BjApiSyncDiff(models.AbstractModel):
     @api.model
     def _get_vals(self, node):
         """Return all values of a node, with the commands of its related objects."""
-        vals = dict(node.vals)
-        for links in node.links:
-            vals[links.rule.field_path] = self._get_link_value(node, links)
-        return vals
+        # Of places that say the same key of one record, the last counts.
+        latest = {links.rule.line_id: links for links in node.links}
+        linked = {}
+        for links in latest.values():
+            name, value = links.rule.field_path, self._get_link_value(node, links)
+            if links.rule.is_x2many and name in linked:
+                value = join(linked[name], value)
+            linked[name] = value
+        return {**node.vals, **linked}
 
     @api.model
     def _get_changes(self, node):
@@ -38,10 +43,20 @@ class BjApiSyncDiff(models.AbstractModel):
             return self._get_line_commands(node, links)
         ids = [child.record.id for child in links.nodes if child.record]
         if links.mode == "one":
+            if not ids:  # null is what a GET shows for one outside the Filter Domain
+                ids = list(links.foreign)
             return ids[0] if ids else False
-        if links.mode == "replace":
+        if links.mode == "replace" and not links.foreign:
             return [Command.set(ids)]
-        return [Command.link(record_id) for record_id in ids]
+        unwanted = []
+        if links.mode == "replace":
+            record = node.record.with_context(active_test=False)
+            kept = {*ids, *links.foreign}
+            unwanted = [i for i in record[links.rule.field_path]._ids if i not in kept]
+        return [
+            *(Command.unlink(record_id) for record_id in unwanted),
+            *(Command.link(record_id) for record_id in ids),
+        ]
 
     @api.model
     def _get_line_commands(self, node, links):
@@ -97,6 +112,8 @@ class BjApiSyncDiff(models.AbstractModel):
                 wanted = set(command[2])
             elif command[0] == Command.LINK:
                 wanted.add(command[1])
+            elif command[0] == Command.UNLINK:
+                wanted.discard(command[1])
             elif command[0] == Command.CLEAR:
                 wanted = set()
             else:
@@ -169,6 +186,19 @@ class BjApiSyncDiff(models.AbstractModel):
             values = tuple(self._get_present(line, name) for name in names)
             index.setdefault(values, []).append(line)
         return index
+
+
+def join(first, second):
+    """Return the commands of two lines of the mapping on one list: neither undoes the
+    other's.
+    """
+    added = [
+        Command.link(record_id)
+        for command in second
+        if command[0] == Command.SET
+        for record_id in command[2]
+    ]
+    return [*first, *(c for c in second if c[0] != Command.SET), *added]
 
 
 def to_text(value):

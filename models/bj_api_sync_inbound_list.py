@@ -4,11 +4,13 @@ from odoo import api, models, tools
 
 from ..compat import all_of
 from ..exceptions import BadRequest
-from ..tools import conditional, convert, query
+from ..tools import conditional, convert, cursor, query
 from ..tools.message import ApiResponse
 from .bj_api_sync_config import ROUTE
+from .bj_api_sync_relation import has_domain
 
 ALWAYS_FILTERABLE = ("id", "active", "create_date", "write_date")
+X2MANY = frozenset(("one2many", "many2many"))
 NUMBERS = ("integer", "float", "monetary")
 UNSORTABLE = (
     "one2many",
@@ -128,19 +130,19 @@ class BjApiSyncInbound(models.AbstractModel):
         if not listing.cursor:
             return domain
         order = ", ".join(map(str, listing.order_terms))
-        digest = query.digest(endpoint.config_id, listing.domain)
+        digest = cursor.digest(endpoint.config_id, listing.domain)
         key = self._get_cursor_key()
-        values = query.decode_cursor(listing.cursor, order, digest, key)
-        after = query.cursor_domain(listing.order_terms, values)
+        values = cursor.decode_cursor(listing.cursor, order, digest, key)
+        after = cursor.cursor_domain(listing.order_terms, values)
         return all_of(domain, after)
 
     @api.model
     def _encode_place(self, endpoint, listing, record):
         """Return the cursor of the page that begins after ``record``."""
         order = ", ".join(map(str, listing.order_terms))
-        digest = query.digest(endpoint.config_id, listing.domain)
+        digest = cursor.digest(endpoint.config_id, listing.domain)
         values = self._get_place(record, listing.order_terms)
-        return query.encode_cursor(values, order, digest, self._get_cursor_key())
+        return cursor.encode_cursor(values, order, digest, self._get_cursor_key())
 
     @api.model
     def _describe_walk(self, endpoint, request, listing, following):
@@ -170,7 +172,7 @@ class BjApiSyncInbound(models.AbstractModel):
             value = row[term.field]
             if value == 0 and term.nullable and term.field_type in NUMBERS:
                 # The ORM reads an empty number as 0, the database sorts it elsewhere.
-                null = query.null_term(term.field_type, term.field)
+                null = cursor.null_term(term.field_type, term.field)
                 if record.search_count([("id", "=", record.id), null]):
                     value = None
             values.append(value)
@@ -197,6 +199,7 @@ class BjApiSyncInbound(models.AbstractModel):
                 n: f for n, f in fields.items() if f.path.split(".")[0] not in closed
             }
             orders = {n: f for n, f in orders.items() if f not in closed}
+        fields = self._guard(fields)
         limit = min(endpoint.limit, endpoint.max_limit)
         if self._wants_lines(request):
             limit = endpoint.max_limit
@@ -209,6 +212,22 @@ class BjApiSyncInbound(models.AbstractModel):
             query.Paging(limit, endpoint.max_limit),
             convert.to_domain_value,
         )
+
+    @api.model
+    def _guard(self, fields):
+        """Return filter fields that find no record which a nested read does not show."""
+        relation = self.env["bj.api.sync.relation"]
+        guards = {
+            mapping_id: tuple(relation._get_mapping_domain(mapping_id))
+            for mapping_id in {field.mapping_id for field in fields.values()}
+            if mapping_id
+        }
+        return {
+            name: dataclasses.replace(field, guard=guards[field.mapping_id])
+            if field.mapping_id
+            else field
+            for name, field in fields.items()
+        }
 
     @api.model
     def _get_closed_names(self, plan):
@@ -278,13 +297,14 @@ class BjApiSyncInbound(models.AbstractModel):
         ):
             return None
         path, field_type, selection = rule.field_path, rule.field_type, rule.selection
-        owner = model
+        owner, mapping_id, types = model, 0, []
         for step in rule.path:
             field = owner._fields[step]
             if not (field.store or field.search) or (
                 owner is not model and field.groups
             ):
                 return None
+            types.append(field.type)
             owner = self.env[field.comodel_name] if field.comodel_name else owner
         if rule.is_relational:
             # {"country": {"code": "UA"}} is filtered as ?country=UA.
@@ -294,7 +314,17 @@ class BjApiSyncInbound(models.AbstractModel):
                 return None
             path = f"{path}.{identifier.field_path}"
             field_type, selection = identifier.field_type, identifier.selection
-        return query.FilterField(rule.field_path, path, field_type, selection)
+            mapping_id = rule.mapping_config_id if has_domain(nested) else 0
+        else:
+            types.pop()  # of the column at the end
+        return query.FilterField(
+            rule.field_path,
+            path,
+            field_type,
+            selection,
+            is_single=not X2MANY.intersection(types),
+            mapping_id=mapping_id,
+        )
 
     @api.model
     def _get_default_order(self, model):

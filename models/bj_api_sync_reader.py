@@ -4,6 +4,7 @@ from datetime import date, datetime
 from odoo import api, models
 
 from ..tools import convert, mapping
+from .bj_api_sync_relation import has_domain
 from .bj_api_sync_script import NOTHING
 
 # Types whose values in the ORM's cache are what read(load=None) gives, but for an empty
@@ -74,7 +75,9 @@ class BjApiSyncReader(models.AbstractModel):
                 continue
             if rule.is_relational:
                 names = self._get_nested_names(rule, call)
-                paths.update(f"{rule.field_path}.{name}" for name in names)
+                plan = self.env["bj.api.sync.config"]._get_plan(rule.mapping_config_id)
+                if not has_domain(plan):  # else they are searched for, and read then
+                    paths.update(f"{rule.field_path}.{name}" for name in names)
             else:
                 paths.add(rule.field_path)
         return sorted(paths)
@@ -194,10 +197,11 @@ class BjApiSyncReader(models.AbstractModel):
         return {row["id"]: convert.none_if_false(row[name]) for row in rows}
 
     @api.model
-    def _get_related(self, model, links, names):
+    def _get_related(self, model, links, names, domain=()):
         """Return the records that ids and lists of ids lead to, if the user sees them.
 
         :param names: fields to fetch of them
+        :param domain: only those inside it
         :raise AccessError: the user may not read the model, or one of the fields
         """
         ids = {}  # keeps order, which a set would not
@@ -206,7 +210,9 @@ class BjApiSyncReader(models.AbstractModel):
                 if record_id:
                     ids[record_id] = True
         related = self.env[model].browse(ids)
-        if self._is_cached(related, names):  # as after a write, or joined
+        if not domain and self._is_cached(
+            related, names
+        ):  # as after a write, or joined
             visible = related._filtered_access("read")
             if not visible:  # hidden by the rules, or is the whole model?
                 related.browse().check_access("read")
@@ -217,7 +223,9 @@ class BjApiSyncReader(models.AbstractModel):
         everything = related
         if related._active_name:
             everything = related.with_context(active_test=False)
-        found = everything.search_fetch([("id", "in", related.ids)], names, order="id")
+        found = everything.search_fetch(
+            [("id", "in", related.ids), *domain], names, order="id"
+        )
         visible = set(found._ids)
         return related.browse(id_ for id_ in ids if id_ in visible)
 
@@ -228,10 +236,14 @@ class BjApiSyncReader(models.AbstractModel):
 
     @api.model
     def _nest(self, rule, column, call):
-        """Return the column of ids as nested payloads of the mapping model."""
+        """Return the column of ids as nested payloads of the mapping model.
+
+        A record outside its Filter Domain reads like one that is hidden.
+        """
         plan = self.env["bj.api.sync.config"]._get_plan(rule.mapping_config_id)
         names = self._get_nested_names(rule, call)
-        related = self._get_related(plan.model, column, names)
+        domain = self.env["bj.api.sync.relation"]._get_domain(plan)
+        related = self._get_related(plan.model, column, names, domain)
         is_identifier = rule.nested_format == "identifier"
         read = self._read_identifiers if is_identifier else self._read_payloads
         values = read(plan, related, call, is_fetched=True)

@@ -1,6 +1,5 @@
 from odoo import api, models
 
-from ..compat import relation_domain
 from ..exceptions import ApiError
 from ..tools import convert, mapping
 from ..tools.node import Links, Node, by_plan
@@ -229,13 +228,20 @@ class BjApiSyncRelation(models.AbstractModel):
     def _get_inside(self, plan, groups):
         """Return the ids inside the mapping model's Filter Domain, ``None`` for all."""
         ids = [record_id for records in groups for record_id in records._ids]
-        if not ids or plan.filter_domain in ("", "[]"):
+        domain = self._get_domain(plan) if ids else []
+        if not domain:
             return None
-        domain = self.env["bj.api.sync.script"]._eval_domain_text(
-            plan.filter_domain, self.env.user, self.env.company.id
-        )
         model = self.env[plan.model].with_context(active_test=False)
         return set(model.search([("id", "in", ids), *domain])._ids)
+
+    @api.model
+    def _get_domain(self, plan):
+        """Return the Filter Domain of a mapping model: what lies outside is not there."""
+        if not has_domain(plan):
+            return []
+        return self.env["bj.api.sync.script"]._eval_domain_text(
+            plan.filter_domain, self.env.user, self.env.company.id
+        )
 
     @api.model
     def _twins_message(self, node, count):
@@ -302,89 +308,9 @@ class BjApiSyncRelation(models.AbstractModel):
                 )
             errors.add(node, None, message)
 
-    # -- the lines of a one2many field -----------------------------------------------
 
-    @api.model
-    def _note_present(self, pairs):
-        """Note in links which lines, or which record, their node has now.
-
-        One search per one2many field.
-
-        :param pairs: ``[(node, links)]``
-        """
-        by_field = {}
-        for node, links in pairs:
-            rule = links.rule
-            if not node.record:
-                continue
-            if rule.field_type == "one2many":
-                name = (node.plan.model, rule.field_path)
-                by_field.setdefault(name, []).append((node, links))
-            elif links.mode == "one" and links.nodes:
-                [child] = links.nodes
-                if not child.plan.identifier:
-                    # An object without a name means the record that is set.
-                    present = node.record[rule.field_path]
-                    child.record = present._filtered_access("read") or None
-        for (model, name), group in by_field.items():
-            lines = self._get_lines(self.env[model]._fields[name], group)
-            for node, links in group:
-                links.lines = {line.id: line for line in lines.get(node.record.id, ())}
-                links.archived = frozenset(
-                    line.id
-                    for line in links.lines.values()
-                    if line._active_name and not line[line._active_name]
-                )
-
-    @api.model
-    def _get_lines(self, field, pairs):
-        """Return ``{id of the parent: lines}``, archived ones too, in their order."""
-        parents = self.env[field.model_name].browse(
-            {node.record.id: True for node, _links in pairs}
-        )
-        if not field.inverse_name:
-            parents = parents.with_context(active_test=False)
-            return {parent.id: parent[field.name] for parent in parents}
-        model = self.env[field.comodel_name].with_context(active_test=False)
-        terms = relation_domain(field, parents)
-        if not any(term in ("|", "!") for term in terms):
-            # As contacts do to their children, a field may hide archived ones by itself.
-            terms = [term for term in terms if term[0] not in ("&", model._active_name)]
-        domain = [(field.inverse_name, "in", parents.ids), *terms]
-        lines = {}
-        for line in model.search(domain):
-            parent = line[field.inverse_name]  # a record, or a mere id
-            lines.setdefault(getattr(parent, "id", parent), []).append(line)
-        return lines
-
-    @api.model
-    def _match_lines(self, all_links, errors):
-        """Find the objects of one2many fields among the lines of their own parent."""
-        for links in all_links:
-            rule = next((n.plan.identifier for n in links.nodes), None)
-            is_list = links.rule.field_type == "one2many" and links.mode != "append"
-            if not rule or not is_list:
-                continue
-            seen, by_value = set(), {}
-            for line in links.lines.values():
-                value = line[rule.field_path]
-                value = value.id if isinstance(value, models.BaseModel) else value
-                by_value.setdefault(value, []).append(line)
-            for node in links.nodes:
-                if not has_identifier(node):
-                    continue
-                if node.identifier in seen:
-                    message = self.env._(
-                        "%s stands twice in the list.",
-                        convert.describe(node.identifier),
-                    )
-                    errors.add(node, rule, message)
-                seen.add(node.identifier)
-                lines = by_value.get(node.identifier, [])
-                if len(lines) > 1:
-                    errors.add(node, rule, self._twins_message(node, len(lines)))
-                if lines:
-                    node.record = lines[0]
+def has_domain(plan):
+    return plan.filter_domain not in ("", "[]")
 
 
 def has_identifier(node):

@@ -90,7 +90,8 @@ class Links:
 
     ``mode`` is ``one`` (many2one), ``merge``, ``replace`` or ``append``; ``lines`` are
     ``{id: record}`` of the lines that a one2many field has now, ``archived`` the ids of
-    those among them that it does not show.
+    those among them that it does not show. ``foreign`` are the ids of the records in any
+    other relation that lie outside the Filter Domain of the mapping model, and stay there.
     """
 
     rule: Rule
@@ -98,6 +99,7 @@ class Links:
     nodes: list
     lines: dict = field(default_factory=dict)
     archived: frozenset = frozenset()
+    foreign: frozenset = frozenset()
 
     @property
     def remove(self):

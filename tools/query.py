@@ -6,15 +6,11 @@ parsed as a literal and never evaluated.
 """
 
 import ast
-import base64
-import binascii
 import csv
-import hashlib
-import hmac
 import json
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from ..exceptions import BadRequest
 
@@ -35,7 +31,6 @@ MAX_DOMAIN_LENGTH = 8000
 MAX_LITERAL_DEPTH = 8
 MAX_DOMAIN_TERMS = 50
 MAX_DOMAIN_DEPTH = 5
-MAX_CURSOR_LENGTH = 8000
 
 #: ``{suffix of key__op: operator of the domain}``
 SUFFIXES = {
@@ -86,6 +81,14 @@ OPERATORS = {
 _ONLY_EMPTY = (*_EQUAL, "isnull")  # binary, json, properties
 _MAY_BE_BLANK = ("char", "text", "html")
 
+_OPPOSITE = {
+    "=": "!=",
+    "in": "not in",
+    "like": "not like",
+    "ilike": "not ilike",
+}
+_OPPOSITE.update({negative: positive for positive, negative in _OPPOSITE.items()})
+_NEGATIVE = ("!=", "not in", "not like", "not ilike")
 _DIGITS = re.compile(r"[0-9]+")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 # Literals of JSON and of Python, one token at a time: no name, call or operator passes.
@@ -107,7 +110,9 @@ class FilterField:
     """A field that may be filtered by: ``name`` is what the client calls it.
 
     ``path`` is the field path of the domain. ``nullable`` is false only for a column
-    that cannot be NULL, as ``id``.
+    that cannot be NULL, as ``id``. Where the path leads through relations, ``is_single``
+    is false if one of them is a list, and ``guard`` is the domain of the records at its
+    end that are shown; ``mapping_id`` is the mapping model whose Filter Domain it is.
     """
 
     name: str
@@ -115,6 +120,9 @@ class FilterField:
     field_type: str
     selection: tuple[str, ...] = ()
     nullable: bool = True
+    is_single: bool = True
+    mapping_id: int = 0
+    guard: tuple = ()
 
     @property
     def operators(self):
@@ -383,35 +391,56 @@ def _filter_domain(name, values, fields, rules, cast):
     if operator == "isnull":
         domain = []
         for value in values:
-            is_null = _flag({name: value}, name)
-            operator = "=" if is_null else "!="
-            term = [(field.path, operator, False)]
-            domain += _or_nothing(field, operator, False, term)
+            operator = "=" if _flag({name: value}, name) else "!="
+            domain += _nested(
+                field, operator, False, lambda path, sign: [(path, sign, False)]
+            )
         return domain
     if suffix == "startswith":
         values = [_escape_like(value) + "%" for value in values]
-    domain = _domain(name, field, operator, values, cast)
-    return _or_nothing(field, operator, values, domain)
+    return _domain(name, field, operator, values, cast)
 
 
-def _or_nothing(field, operator, value, expression):
-    """Return an expression that also finds rows whose path breaks off before its end.
+def _nested(field, operator, value, make_terms):
+    """Return the domain of one filter, in prefix notation.
 
-    They show ``null``, as an empty field does; the ORM would only look at rows that have
-    a related record. So ``country.code__isnull=true`` and ``country.code__ne=UA`` find
-    contacts without a country.
+    A related record that does not exist, that record rules hide or that lies outside the
+    Filter Domain of its mapping model reads ``null``. So all three are found alike, and
+    no filter tells one from another.
+
+    :param FilterField field: whose ``path`` may lead through relations
+    :param value: typed by the field
+    :param make_terms: function of a path and an operator: the domain of a mere column
     """
+    *heads, last = field.path.split(".")
+    if not heads:
+        return make_terms(last, operator)
+    if not _takes_null(field, operator, value):
+        return _through(heads, "any", [*make_terms(last, operator), *field.guard])
+    if field.is_single:
+        # None that is visible, inside the domain, and has another value than null.
+        inner = [*make_terms(last, _OPPOSITE[operator]), *field.guard]
+        return _through(heads, "not any", inner)
+    # One of a list has it, or the list that is shown is empty.
+    some = _through(heads, "any", [*make_terms(last, operator), *field.guard])
+    shown = list(field.guard) or [(1, "=", 1)]
+    return ["|", *_through(heads, "not any", shown), *some]
+
+
+def _takes_null(field, operator, value):
+    """Tell whether a filter finds rows that show ``null``."""
+    is_negative = operator in _NEGATIVE
     if field.field_type == "boolean":
-        finds_null = False
-    else:
-        values = value if isinstance(value, list | tuple) else [value]
-        finds_null = any(item is None or item is False for item in values)
-    is_negative = operator in ("!=", "not in", "not like", "not ilike")
-    if is_negative == finds_null:
-        return expression
-    steps = field.path.split(".")
-    heads = [[(".".join(steps[:end]), "=", False)] for end in range(1, len(steps))]
-    return _join("|", [*heads, expression])
+        return is_negative
+    values = value if isinstance(value, list | tuple) else [value]
+    return is_negative != any(item is None or item is False for item in values)
+
+
+def _through(heads, operator, inner):
+    """Return the domain of records whose path ``heads`` leads to some of ``inner``."""
+    for name in reversed(heads[1:]):
+        inner = [(name, "any", inner)]
+    return [(heads[0], operator, inner)]
 
 
 def _param_domain(param, values, cast):
@@ -444,7 +473,14 @@ def _typed(name, field, operator, value, cast):
         value = cast(field, operator, value)
     except ValueError as error:
         raise _bad(name, f"{name}: {error}.") from error
-    return _terms(field.path, field.field_type, operator, value)
+    if isinstance(field, ParamRule):  # the administrator's own path
+        return _terms(field.path, field.field_type, operator, value)
+    return _nested(
+        field,
+        operator,
+        value,
+        lambda path, sign: _terms(path, field.field_type, sign, value),
+    )
 
 
 def split(text):
@@ -539,8 +575,7 @@ def _domain_term(item, fields, cast):
     allowed = tuple(item for item in field.operators if item != "isnull")
     if operator not in allowed:
         raise _unknown(f"operator for {name} in domain", operator, allowed)
-    expression = _typed(name, field, operator, value, cast)
-    return _or_nothing(field, operator, value, expression)
+    return _typed(name, field, operator, value, cast)
 
 
 def _check_arity(items):
@@ -632,147 +667,6 @@ def _not_literal(text, position):
         + (f", near {_show(near)}" if near else "")
         + ': send a list such as [["name", "=", "x"]], without names, calls or sums.',
     )
-
-
-# ----------------------------------------------------------------------------- cursor
-
-
-def digest(*parts):
-    """Return a short fingerprint, to tie a cursor to the filters it was made under."""
-    return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:16]
-
-
-def encode_cursor(values, order, digest, key):
-    """Return an opaque text for the place after a row; the key keeps it from forgery.
-
-    :param values: of the order's columns in that row; ``None`` for NULL
-    :param str order: ``ListQuery.order``
-    :param str digest: of the filters
-    :param bytes key: secret of the database
-    """
-    data = json.dumps(
-        [order, digest, [_pack(value) for value in values]],
-        ensure_ascii=False,
-        separators=(",", ":"),
-    ).encode()
-    return base64.urlsafe_b64encode(_mac(data, key) + data).decode().rstrip("=")
-
-
-def decode_cursor(text, order, digest, key):
-    """Return the values of :func:`encode_cursor`.
-
-    :raise BadRequest: altered, of another order or of other filters
-    """
-    refused = _bad(
-        "cursor",
-        "The cursor is not valid for this query: keep order and filters as they were"
-        " when you got it, or start again with an empty cursor.",
-    )
-    if len(text) > MAX_CURSOR_LENGTH:
-        raise refused
-    try:
-        raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-    except (UnicodeEncodeError, binascii.Error) as error:
-        raise refused from error
-    mac, data = raw[:_MAC_LENGTH], raw[_MAC_LENGTH:]
-    canonical = base64.urlsafe_b64encode(raw).decode().rstrip("=") == text
-    if not canonical or not hmac.compare_digest(mac, _mac(data, key)):
-        raise refused
-    known_order, known_digest, values = json.loads(data)
-    if (known_order, known_digest) != (order, digest):
-        raise refused
-    return [_unpack(value) for value in values]
-
-
-_MAC_LENGTH = 16
-
-
-def _mac(data, key):
-    return hmac.new(key, b"cursor:" + data, hashlib.sha256).digest()[:_MAC_LENGTH]
-
-
-def _pack(value):
-    # A datetime is a date, so it goes first. The fraction is kept: pages are exact.
-    if isinstance(value, datetime):
-        return {"t": value.isoformat()}
-    if isinstance(value, date):
-        return {"d": value.isoformat()}
-    return str(value) if isinstance(value, str) else value
-
-
-def _unpack(value):
-    if isinstance(value, dict):
-        if "t" in value:
-            return datetime.fromisoformat(value["t"])
-        return date.fromisoformat(value["d"])
-    return value
-
-
-def cursor_domain(order_terms, values):
-    """Return the domain of the rows after the one that had ``values``.
-
-    For ``a, b, id`` it is ``a > A or (a = A and (b > B or (b = B and id > ID)))``, with
-    NULL where PostgreSQL puts it: after everything, or first when descending.
-
-    :param order_terms: ``ListQuery.order_terms``, the last one being ``id``
-    :param values: their values in the last row; ``None`` (or ``False``, except for a
-        boolean) for NULL. The ORM reads NULL in a number column as 0: ask the database
-        with :func:`null_term` whether a 0 is one.
-    """
-    domain = []
-    for term, value in reversed(list(zip(order_terms, values, strict=True))):
-        null = value is None or (value is False and term.field_type != "boolean")
-        after = _after(term, value, null)
-        if domain:
-            same = _join("&", [_equal(term, value, null), domain])
-            domain = _join("|", [after, same]) if after else same
-        else:
-            domain = after
-    return domain
-
-
-def null_term(field_type, field, *, is_null=True):
-    """Return the domain term for NULL, or for anything but NULL.
-
-    ``=`` with False also finds 0 in a number and "" in a text, but a pattern that takes
-    everything takes anything except NULL.
-    """
-    if field_type in ("date", "datetime", "selection", "reference"):
-        return (field, "=" if is_null else "!=", False)
-    return (field, "not like" if is_null else "like", "%")
-
-
-def _after(term, value, null):
-    """Return the expression for what sorts after ``value``, empty if nothing does."""
-    field, field_type = term.field, term.field_type
-    if field_type == "boolean":  # sorted by the ORM with NULL as false
-        is_last = bool(value) != term.descending
-        return [] if is_last else [(field, "=", not value)]
-    if null:
-        if term.descending:
-            return [null_term(field_type, field, is_null=False)]
-        return []
-    beyond = [(field, "<" if term.descending else ">", value)]
-    if not term.nullable:
-        return beyond
-    if not term.descending:
-        return _join("|", [beyond, [null_term(field_type, field)]])
-    if field_type in ("integer", "float", "monetary"):
-        # The ORM lets NULL pass for 0 in comparisons of numbers.
-        return _join("&", [beyond, [null_term(field_type, field, is_null=False)]])
-    return beyond
-
-
-def _equal(term, value, null):
-    field, field_type = term.field, term.field_type
-    if field_type == "boolean":
-        return [(field, "=", bool(value))]
-    if null:
-        return [null_term(field_type, field)]
-    equal = [(field, "=", value)]
-    if not value and term.nullable:  # 0 or "", which NULL would pass for
-        return _join("&", [equal, [null_term(field_type, field, is_null=False)]])
-    return equal
 
 
 # ----------------------------------------------------------------------------- errors
