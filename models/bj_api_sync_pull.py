@@ -118,6 +118,8 @@ class BjApiSyncOutbound(models.AbstractModel):
             "page": token or 1,
             "cursor": token or "",
         }
+        if is_url:
+            self._check_origin(token, self._expand_url(config.url, {}, values))
         self._add_page_params(config, params, values)
         if config.request_script:
             call = Call(config.id, "out", "GET")
@@ -136,6 +138,21 @@ class BjApiSyncOutbound(models.AbstractModel):
             sync_date=sync_date or fields.Datetime.now(),
             pull_counts=counts,
         )
+
+    @api.model
+    def _check_origin(self, url, request_url):
+        """Refuse to send the credentials of today to where the page before came from.
+
+        The Request URL, and the credentials with it, may have changed in the middle of a
+        pull.
+        """
+        if pagination.get_origin(url) != pagination.get_origin(request_url):
+            raise UserError(
+                self.env._(
+                    "The Request URL leads to another host, port or scheme than when this "
+                    "pull began, so its next page is not asked. Start the pull again."
+                )
+            )
 
     @api.model
     def _add_page_params(self, config, params, values):

@@ -171,7 +171,9 @@ class BjApiSyncOutbound(models.AbstractModel):
             # Known by the question, whatever identifier the answer has.
             self._check_inside(config, asked_for)
             writer = self.env["bj.api.sync.writer"]
-            return writer._write_rows(plan, page.items, call, targets=[asked_for])
+            return writer._write_rows(
+                plan, page.items, call, operation="pull", targets=[asked_for]
+            )
         results = self._write_pulled_rows(config, plan, page.items, page.faults)
         failed = [result for result in results if result.status == "error"]
         self.env["bj.api.sync.event"]._keep(config, plan, claim, page.items, results)

@@ -132,17 +132,17 @@ class BjApiSyncWriter(models.AbstractModel):
         hidden = self._get_hidden(nodes, found) if operation == "pull" else ()
         for node in nodes:
             records = found.get(node.identifier, self.env[plan.model])
-            if node.record:
-                self._check_rename(node, records, errors)
-            elif len(records) > 1:
-                message = relation._twins_message(node, len(records))
-                errors.add(node, plan.identifier, message, code=409)
-            elif node.identifier in hidden:
+            if node.identifier in hidden:
                 # It says no more about a record that this user may not know.
                 message = self.env._(
                     "%s belongs to a record that Run As may not use.",
                     convert.describe(node.identifier),
                 )
+                errors.add(node, plan.identifier, message, code=409)
+            elif node.record:
+                self._check_rename(node, records, errors)
+            elif len(records) > 1:
+                message = relation._twins_message(node, len(records))
                 errors.add(node, plan.identifier, message, code=409)
             else:
                 self._decide(node, records, operation, inside, errors)

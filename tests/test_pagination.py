@@ -1,4 +1,5 @@
 import random
+from urllib.parse import urlsplit
 
 from ..tools import announced, pagination
 from ..tools.announced import Facts, Sign
@@ -261,6 +262,56 @@ class TestFollowing(WalkCase):
             pagination.get_origin("https://A/"),
             pagination.get_origin("https://a:443/x"),
         )
+
+    def test_tricks_in_a_link_lead_nowhere_else(self):
+        good = "https://api.example.com/v1/items"
+        for link in [
+            "https:\\\\evil.org/", "\\\\evil.org/", "/\\evil.org/", "\\/evil.org",
+            "https://api.example.com\\@evil.org/", "https://api.example.com\\.evil.org/",
+            "https://evil.org\\@api.example.com/", "https://evil.org#@api.example.com/",
+            "https://evil.org?@api.example.com/", "ht\ttps://evil.org/",
+            "\nhttps://evil.org/", "\x01//evil.org", "/\t/evil.org/", "/\n/evil.org",
+            "https://api.example.com\n.evil.org/", "https://api.example.com%2eevil.org/",
+            "https://api.example.com:443@evil.org/", "https://@api.example.com/",
+            "https://:@api.example.com/", "https://api.example.com:80/", "//evil.org",
+            "http://api.example.com:443/", "https://api.example.com\x00.evil.org/",
+            "https://\u0430pi.example.com/", "https://api.example.com;@evil.org/",
+            "https://api.example.com\r\nX: y/", "https://api.example.com./",
+            "https://[::1]/", "https://[/", "file:///etc/passwd", "data:text/plain,x",
+            "https://api.example.com:99999/", "https://api.example.com:x/",
+        ]:  # fmt: skip
+            with self.subTest(link=link):
+                facts = Facts(signs=(Sign("Link", link),))
+                (step,) = self._walk("link", [([1], facts)], url=good)
+                if not step.error:
+                    # Whatever the link was, this is what would be asked.
+                    self.assertEqual(urlsplit(step.token).netloc, "api.example.com")
+                    self.assertRegex(step.token, r"[\\]", "which the transport refuses")
+                else:
+                    self.assertEqual(step.error, "origin")
+
+    def test_one_origin_is_known_in_all_its_spellings(self):
+        for url, others in [
+            (
+                "https://api.example.com/v1",
+                [
+                    "HTTPS://API.Example.COM:443/x",
+                    "//api.example.com:0443/",
+                    "///x",
+                    "x",
+                ],
+            ),
+            (
+                "https://b\u00fccher.example/v1",
+                ["https://xn--bcher-kva.example/", "https://B\u00dcCHER.example:443/"],
+            ),
+            ("http://[::1]:80/", ["http://[::1]/x"]),
+        ]:
+            for other in others:
+                with self.subTest(other):
+                    facts = Facts(signs=(Sign("Link", other),))
+                    (step,) = self._walk("link", [([1], facts)], url=url)
+                    self.assertTrue(step.is_url, step)
 
     def test_a_relative_link_is_resolved_against_what_was_asked(self):
         for link, token in [

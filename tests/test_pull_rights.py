@@ -1,13 +1,14 @@
 from odoo import SUPERUSER_ID
-from odoo.exceptions import ValidationError
+from odoo.exceptions import UserError, ValidationError
 from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
+from .common import ConfigMixin
 from .pull_common import PullCase, as_json
 
 
 @tagged("post_install", "-at_install")
-class TestPullRights(PullCase):
+class TestPullRights(ConfigMixin, PullCase):
     """The other side reaches no more than the user whom the configuration names."""
 
     def setUp(self):
@@ -174,6 +175,60 @@ class TestPullRights(PullCase):
             self.env.invalidate_all()
             self.assertEqual(partner.name, "After")
             self.assertEqual(self._get_deliveries(config).state, "failed")
+
+    def test_a_pull_of_a_record_does_not_give_it_the_identifier_of_a_hidden_one(self):
+        hidden = self._make_partner(ref="QX", name="Secret")
+        partner = self._make_partner(ref="QY", name="Asked")
+        self._hide("[('name', '!=', 'Secret')]")
+        config = self._make_config("GET", "/items/{ref}", user_id=self.user.id)
+        self.receiver.on("/items/QY", as_json({"ref": "QX", "name": "Twin"}))
+        self._trigger(config, partner)
+        self._commit()
+        with mute_logger("bj.api.sender"):
+            self._send()
+        self.env.invalidate_all()
+        self.assertEqual(partner.ref, "QY")
+        self.assertEqual(self._find(ref="QX"), hidden)
+
+    def test_objects_inside_an_item_are_bound_by_the_mapping_models_domain(self):
+        parent = self._make_partner(name="Outside", ref="QP", city="Kyiv")
+        child = self._make_partner(name="Child", ref="QC", parent_id=parent.id)
+        mapping = self.make_config(
+            {"name": "name", "city": "city"},
+            methods=(),
+            filter_domain="[('city', '=', 'Lviv')]",
+        )
+        lines = {
+            "ref": {"field_path": "ref", "is_record_identifier": True},
+            "name": "name",
+            "parent": {
+                "field_path": "parent_id",
+                "value_type": "relational_mapping",
+                "mapping_config_id": mapping.id,
+            },
+        }
+        config = self._make_pull(lines=lines)
+        item = {"ref": "QC", "name": "New", "parent": {"name": "Overwritten"}}
+        self.receiver.on("/items", as_json([item]))
+        _partners, report = self._pull(config)
+        self.assertEqual(report.status, "error")
+        self.assertEqual((parent.name, child.name), ("Outside", "Child"))
+
+    def test_a_next_page_stays_with_the_request_url_of_today(self):
+        config = self._make_pull(pagination_style="link", url="https://new.example/x")
+        service = self.env["bj.api.sync.outbound"]
+        for url, is_followed in (
+            ("https://new.example:443/y?page=2", True),
+            ("https://old.example/x?page=2", False),
+            ("http://new.example/x?page=2", False),
+        ):
+            draft = service._get_draft(config)
+            with self.subTest(url=url):
+                if is_followed:
+                    service._build_pull_row(config, draft, token=url, is_url=True)
+                    continue
+                with self.assertRaisesRegex(UserError, "Start the pull again"):
+                    service._build_pull_row(config, draft, token=url, is_url=True)
 
     def test_process_again_has_the_same_rights(self):
         partner = self._make_partner(ref="QX", name="Secret")

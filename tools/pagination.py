@@ -153,7 +153,10 @@ class Walk:
         if self.verdict == "repeated":
             return Step(error="same", keys=keys)
         is_url = is_link or _is_url(key, value)
-        following = urljoin(url, value) if is_url else value
+        try:
+            following = urljoin(url, value) if is_url else value
+        except ValueError:  # a link that only looks like one
+            return Step(error="origin", token=value, keys=keys)
         if is_url and get_origin(following) != get_origin(url):
             return Step(error="origin", token=following, keys=keys)
         if following in (token, url):
@@ -245,15 +248,20 @@ def get_digest(value):
 
 
 def get_origin(url):
-    """Return scheme, host and port (RFC 6454), ``None`` for what is no web address."""
+    """Return scheme, host and port (RFC 6454), ``None`` for what is no web address.
+
+    The host is as DNS knows it, which is what a request would be sent to.
+    """
     try:
         parts = urlsplit(url)
-        port = parts.port or PORTS.get(parts.scheme)
-    except ValueError:
+        port, host = parts.port or PORTS.get(parts.scheme), parts.hostname or ""
+        if not host.isascii():
+            host = host.encode("idna").decode()
+    except ValueError:  # UnicodeError is one too
         return None
-    if parts.scheme not in PORTS or not parts.hostname or "@" in parts.netloc:
+    if parts.scheme not in PORTS or not host or "@" in parts.netloc:
         return None
-    return parts.scheme, parts.hostname, port
+    return parts.scheme, host, port
 
 
 def _is_url(key, value):
