@@ -96,8 +96,10 @@ class BjApiSyncWriter(models.AbstractModel):
             errors = self.env["bj.api.sync.blame"]._get_blamed(node, error)
             if not errors.by_index and isinstance(error, IntegrityError):
                 raise
-            code, message = describe_error(self.env, error)
-            found = errors.by_index.get(0) or [(code, {"index": 0, "message": message})]
+            found = errors.by_index.get(0)
+            if not found:
+                code, message = describe_error(self.env, error)
+                found = [(code, {"index": 0, "message": message})]
             raise_refused(found, error)
         return self._success(node, is_new)
 

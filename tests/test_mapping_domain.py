@@ -173,31 +173,35 @@ class TestMappingDomain(MappingCase):
                     self.assertEqual(ann.child_ids, b)
 
     def test_two_lines_on_one_list_each_own_what_lies_in_their_domain(self):
-        kyiv = self.make_config(
-            {"name": "name", "city": "city"}, filter_domain="[('city', '=', 'Kyiv')]"
+        left, right = (
+            self.make_config(
+                {"name": "name", "job": "function"},
+                filter_domain=f"[('function', '=', '{job}')]",
+            )
+            for job in ("left", "right")
         )
         config = self.make_contacts(
             {
-                "lviv": nested("child_ids", self.unnamed, x2many_mode="replace"),
-                "kyiv": nested("child_ids", kyiv, x2many_mode="replace"),
+                "left": nested("child_ids", left, x2many_mode="replace"),
+                "right": nested("child_ids", right, x2many_mode="replace"),
             }
         )
         row = {
             "ref": "TWO",
             "name": "Two",
-            "lviv": [{"name": "l1", "city": "Lviv"}],
-            "kyiv": [{"name": "k1", "city": "Kyiv"}, {"name": "k2", "city": "Kyiv"}],
+            "left": [{"name": "l1", "job": "left"}],
+            "right": [{"name": "r1", "job": "right"}, {"name": "r2", "job": "right"}],
         }
         two = self.save(config, row)
-        self.assertEqual(sorted(two.child_ids.mapped("name")), ["k1", "k2", "l1"])
-        self.save(config, {"ref": "TWO", "kyiv": [{"name": "k3", "city": "Kyiv"}]})
-        self.assertEqual(sorted(two.child_ids.mapped("name")), ["k3", "l1"])
-        row["lviv"], row["kyiv"] = [{"name": "l2", "city": "Lviv"}], []
+        self.assertEqual(sorted(two.child_ids.mapped("name")), ["l1", "r1", "r2"])
+        self.save(config, {"ref": "TWO", "right": [{"name": "r3", "job": "right"}]})
+        self.assertEqual(sorted(two.child_ids.mapped("name")), ["l1", "r3"])
+        row["left"], row["right"] = [{"name": "l2", "job": "left"}], []
         self.save(config, row)
         self.assertEqual(two.child_ids.mapped("name"), ["l2"])
         [payload] = self.read_payloads(config, two)
-        self.assertEqual(len(payload["lviv"]), 1)
-        self.assertEqual(payload["kyiv"], [])
+        self.assertEqual(payload["left"], [{"name": "l2", "job": "left"}])
+        self.assertEqual(payload["right"], [])
 
     def test_many2many_lists_keep_what_lies_outside(self):
         names = ("web one", "web two", "other", "shop")
