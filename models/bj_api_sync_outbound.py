@@ -362,10 +362,9 @@ class BjApiSyncOutbound(models.AbstractModel):
         keep = convert.get_floats(data)  # those of the lines have been rounded
         value = script._run(config.request_script, "execute", context, name=name)
         data = context["request_data"] if value is NOTHING else value
-        try:
-            data = convert.round_floats(data, keep)
-        except convert.ConvertError as error:
-            raise self.env["bj.api.sync.reader"]._no_number(name, error) from error
+        if not isinstance(data, str | bytes):  # a text may be the body as it is
+            reader = self.env["bj.api.sync.reader"]
+            data = reader._to_jsonable(data, name, keep=keep)
         return data, context["headers"], context["params"]
 
     @api.model

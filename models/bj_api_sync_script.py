@@ -21,7 +21,15 @@ from odoo.tools.safe_eval import dateutil, safe_eval, test_python_expr
 
 from ..compat import SAFE_EVAL_OPTIONS
 from ..exceptions import ACCESS_REFUSED, ApiError, ScriptError
-from ..tools import deadline, script_helpers, script_lint
+from ..tools import (
+    deadline,
+    script_cursor,
+    script_helpers,
+    script_limits,
+    script_lint,
+    script_result,
+    script_rewrite,
+)
 from ..tools.script_state import running
 
 _logger = logging.getLogger("bj.api.script")
@@ -67,7 +75,19 @@ HELPERS = {
     "sha256": script_helpers.Function(script_helpers.sha256),
     "range": script_helpers.Function(script_helpers.limited_range, "range"),
     "xrange": script_helpers.Function(script_helpers.limited_range, "range"),
+    **{
+        name: script_helpers.Function(function, name)
+        for name, function in script_limits.FUNCTIONS.items()
+    },
 }
+# What stands in for operators and methods; a script cannot say their names.
+OPERATIONS = {
+    name: script_helpers.Function(function, name)
+    for name, function in script_limits.OPERATIONS.items()
+}
+GUARDED_METHODS = frozenset(name for _kind, name in script_limits.METHODS)
+# What is sent or answered when a script has gone over it.
+OUTCOMES = ("request_data", "response_data", "headers", "params")
 
 
 class BjApiSyncScript(models.AbstractModel):
@@ -155,27 +175,26 @@ class BjApiSyncScript(models.AbstractModel):
         context.pop("result", None)
         marks = self.env.cr.postrollback.data
         mark = marks.setdefault(COMMIT_MARK, object())  # gone after commit and rollback
+        outcomes = () if line_id else OUTCOMES
         try:
-            with running():
+            with running(), script_cursor.guarded(self.env.cr) as guard:
                 value = deadline.run(
-                    lambda: _evaluate(source, mode, context),
+                    lambda: _evaluate(source, mode, context, outcomes),
                     self._timeout(),
                     evented=odoo.evented,
                 )
+        except script_result.NoNumber as error:
+            raise self._no_number(name, error.got, line_id) from error
+        except script_result.NoData as error:
+            raise self._error(name, str(error), 0, line_id) from error
         except Exception as raised:
             error = _original(raised)
             if isinstance(error, psycopg2.OperationalError | psycopg2.IntegrityError):
                 raise error from None  # not safe_eval's wrapper
             line = _line_number(error, source, mode)
             raise self._error(name, _describe(error), line, line_id) from error
-        if marks.get(COMMIT_MARK) is not mark:
-            raise self._error(
-                name,
-                "the transaction was committed or rolled back meanwhile; call nothing "
-                "that does so",
-                0,
-                line_id,
-            )
+        if guard.is_broken() or marks.get(COMMIT_MARK) is not mark:
+            raise self._error(name, script_cursor.REASON, 0, line_id)
         return value
 
     @api.model
@@ -256,6 +275,13 @@ class BjApiSyncScript(models.AbstractModel):
         return seconds if 0 < seconds < 86400 else DEFAULT_TIMEOUT
 
     @api.model
+    def _no_number(self, name, got, line_id=None):
+        message = self.env._(
+            "%(got)s is not a number that JSON has; give None, or a number.", got=got
+        )
+        return self._error(name, message, 0, line_id)
+
+    @api.model
     def _error(self, name, message, line, line_id):
         if line:
             description = self.env._(
@@ -271,20 +297,43 @@ class BjApiSyncScript(models.AbstractModel):
         return ScriptError(description, line_id=line_id)
 
 
-def _evaluate(source, mode, context):
-    """Call safe_eval and return the value, or ``result``, with nothing left to compute."""
-    value = safe_eval(
-        source,
+def _evaluate(source, mode, context, outcomes=()):
+    """Call safe_eval and return the value, or ``result``, with nothing left to compute.
+
+    :param outcomes: names of the variables that are looked at as the value is
+    :raise script_result.NoData: it is no data
+    """
+    context.update(OPERATIONS)
+    try:
+        value = _call_safe_eval(source, mode, context)
+        for name in outcomes:
+            script_result.check(name, context.get(name), models.BaseModel)
+    finally:
+        for name in (*OPERATIONS, *script_rewrite.OWN_NAMES, "__builtins__"):
+            context.pop(name, None)
+    return value
+
+
+def _call_safe_eval(source, mode, context):
+    safe_eval(
+        _rewritten(source, mode),
         context,
-        mode=script_lint.COMPILE_MODES[mode],
+        mode="exec",
         filename=FILENAME,
         **SAFE_EVAL_OPTIONS,
     )
-    context.pop("__builtins__", None)
-    if mode == "execute":
-        value = context.get("result", NOTHING)
+    name = script_rewrite.VALUE if mode == "evaluate" else "result"
+    value = context.get(name, NOTHING)
     # `map` and generators would run later, out of the sandbox's sight and its deadline.
-    return list(value) if hasattr(value, "__next__") else value
+    value = list(value) if hasattr(value, "__next__") else value
+    if value is not NOTHING:
+        script_result.check("result", value, models.BaseModel)
+    return value
+
+
+@functools.lru_cache(maxsize=512)
+def _rewritten(source, mode):
+    return script_rewrite.rewrite(source, mode, GUARDED_METHODS)
 
 
 @functools.lru_cache(maxsize=512)
@@ -342,6 +391,8 @@ def _describe(error):
     """Return the message of an exception, with its class where that says something."""
     if isinstance(error, ApiError):
         return error.description
+    if isinstance(error, script_cursor.TransactionError):
+        return str(error)
     if isinstance(error, deadline.DeadlineExceeded):
         return f"{error} (bj_api_sync.script_timeout)"
     if isinstance(error, AccessError):  # the caller's answer; the log has Odoo's text

@@ -80,7 +80,17 @@ class TestRe(PureCase):
     def test_what_could_take_for_ever_is_refused(self):
         for pattern, text in [
             ("a" * 501, "a"),
-            ("a", "a" * 50_001),
+            ("a", "a" * 1_000_001),
+            ("x*x*x*y", "x" * 3000),
+            ("x*x*y", "x" * 20_000),
+            ("x*[yz]", "x" * 20_000),
+            (".*a.*b", "a" * 2000),
+            ("a{0,90}a{0,90}a{0,90}b", "a" * 2000),
+            ("a?" * 24 + "a" * 24, "a"),
+            ("(a|a)" * 24 + "b", "a"),
+            (r"(a*)\1b", "a" * 2000),
+            (r"(?=a*a*b)a", "a" * 2000),
+            (r"\s*,?\s*\d", " " * 2000),
             (r"(a+)+$", "a"),
             (r"(a*)*", "a"),
             (r"(?:x|(\w+\s?)*)$", "a"),
@@ -101,6 +111,40 @@ class TestRe(PureCase):
         ]:
             with self.subTest(pattern=pattern[:20]), self.assertRaises(ValueError):
                 self.re.search(pattern, text)
+
+    def test_a_text_may_be_long_where_nothing_is_read_twice(self):
+        text = "ab 12, " * 20_000
+        self.assertEqual(len(self.re.findall(r"\d+", text)), 20_000)
+        self.assertEqual(len(self.re.sub(r"\s+", "", text)), 100_000)
+        self.assertTrue(self.re.search("12", text))
+        self.assertTrue(self.re.fullmatch(r"\s*(\w*)=(.*)", "a=" + "b" * 3000))
+        self.assertTrue(self.re.search(r"^\s*(.*?)\s*$", " " * 180 + "a "))
+
+    def test_what_is_found_does_not_lead_to_a_pattern_without_limits(self):
+        found = self.re.search("(?P<first>a)(b)?", "xab")
+        self.assertEqual(found.groupdict(), {"first": "a"})
+        self.assertEqual((found[0], found["first"], found.span()), ("ab", "a", (1, 3)))
+        self.assertEqual(found.expand(r"\1-\2"), "a-b")
+        self.assertEqual(self.re.sub("b", lambda m: m.group() * 2, "abc"), "abbc")
+        self.assertEqual(self.re.sub("(b)", r"<\1>", "abc"), "a<b>c")
+        for name in ("re", "__class__.re"):
+            with self.assertRaisesRegex(
+                AttributeError, "is not available|no attribute"
+            ):
+                _ = getattr(found, name)
+        with self.assertRaises(AttributeError):
+            self.re.sub("b", lambda m: m.re.pattern, "abc")
+
+    def test_flags_that_write_to_the_console_are_refused(self):
+        with self.assertRaisesRegex(ValueError, "flags are"):
+            self.re.search("a", "a", 128)
+
+    def test_a_text_cannot_grow_without_limit(self):
+        for repl in ("x" * 10**6, r"\g<0>" * 10**5, lambda m: "x" * 10**6):
+            with self.assertRaisesRegex(ValueError, "more than 10000000"):
+                self.re.sub("a+", repl, "a " * 500_00)
+        with self.assertRaisesRegex(ValueError, "more than 10000000"):
+            self.re.match("a+", "a" * 3000).expand(r"\g<0>" * 10**4)
 
 
 class TestFunctions(PureCase):

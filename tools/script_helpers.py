@@ -12,20 +12,12 @@ import hmac
 import json
 import logging
 import re
-import sys
 import time
-from itertools import combinations
 
-if sys.version_info >= (3, 11):
-    from re import _parser
-else:
-    import sre_parse as _parser
+from . import script_limits
+from . import script_patterns as patterns
 
 MAX_RANGE = 1_000_000  # numbers, as the lint has it for constants
-MAX_PATTERN = 500  # characters
-LAST_LETTER = 0x7FF  # stands for all after it when patterns are judged
-MANY = 10  # repetitions, above which each choice must be definite
-MAX_INPUT = 50_000  # characters; a quadratic pattern takes some seconds on that
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -141,6 +133,7 @@ class Json(_Helper):
     def dumps(
         self, value, *, indent=None, ensure_ascii=True, sort_keys=False, **options
     ):
+        script_limits.check_json(value, indent, options.get("separators"))
         allowed = {"separators", "default"}
         if set(options) - allowed:
             raise TypeError(f"json.dumps takes no {', '.join(set(options) - allowed)}")
@@ -156,9 +149,7 @@ class Json(_Helper):
 class Re(_Helper):
     """``re`` with limits, because a search in C cannot be interrupted.
 
-    Patterns and inputs have a maximal length, and what takes exponential time on 30
-    characters already is refused: a repetition inside a repetition, as in ``(a+)+``, and
-    a repeated choice of which more than one may fit, as in ``(a|aa)+`` and ``(aa?)+``.
+    How long a text may be depends on the pattern, see :mod:`.script_patterns`.
     """
 
     __slots__ = ()
@@ -170,156 +161,72 @@ class Re(_Helper):
     VERBOSE = X = re.VERBOSE
 
     def match(self, pattern, string, flags=0):
-        return _compile(pattern, flags).match(_text(string))
+        compiled = patterns.prepare(pattern, flags, string, anchored=True)
+        return Match.of(compiled.match(string))
 
     def fullmatch(self, pattern, string, flags=0):
-        return _compile(pattern, flags).fullmatch(_text(string))
+        compiled = patterns.prepare(pattern, flags, string, anchored=True)
+        return Match.of(compiled.fullmatch(string))
 
     def search(self, pattern, string, flags=0):
-        return _compile(pattern, flags).search(_text(string))
+        return Match.of(patterns.prepare(pattern, flags, string).search(string))
 
     def findall(self, pattern, string, flags=0):
-        return _compile(pattern, flags).findall(_text(string))
+        return patterns.prepare(pattern, flags, string).findall(string)
 
     def split(self, pattern, string, maxsplit=0, flags=0):
-        return _compile(pattern, flags).split(_text(string), maxsplit)
+        return patterns.prepare(pattern, flags, string).split(string, maxsplit)
 
     def sub(self, pattern, repl, string, count=0, flags=0):
-        return _compile(pattern, flags).sub(repl, _text(string), count)
+        left = script_limits.MAX_LENGTH
+
+        def replace(found):
+            nonlocal left
+            new = repl(Match(found)) if callable(repl) else found.expand(repl)
+            left -= len(new)
+            script_limits.check_length(script_limits.MAX_LENGTH - left)
+            return new
+
+        return patterns.prepare(pattern, flags, string).sub(replace, string, count)
 
     def escape(self, text):
         return re.escape(text)
 
 
-def _text(string):
-    if len(string) > MAX_INPUT:
-        raise ValueError(
-            f"re: the text has {len(string)} characters, at most {MAX_INPUT} are searched"
-        )
-    return string
+class Match(_Helper):
+    """What a pattern has found; it does not lead back to a pattern without limits."""
 
+    __slots__ = ("_match",)
 
-@functools.lru_cache(maxsize=256)
-def _compile(pattern, flags):
-    if not isinstance(pattern, str | bytes):
-        raise TypeError("re: the pattern must be a string")
-    if len(pattern) > MAX_PATTERN:
-        raise ValueError(f"re: the pattern is longer than {MAX_PATTERN} characters")
-    parsed = _parser.parse(pattern, flags)
-    if _repeats_in_repeat(parsed):
-        raise ValueError(
-            f"re: {pattern!r} repeats a repetition, as (a+)+ does, which can take for "
-            "ever; split the text first, or repeat only once"
-        )
-    if _repeats_a_choice(parsed):
-        raise ValueError(
-            f"re: {pattern!r} repeats a choice of which more than one may fit, as "
-            "(a|aa)+ and (aa?)+ do, which can take for ever; split the text first, or "
-            "let each alternative begin with another character"
-        )
-    return re.compile(pattern, flags)
+    def __init__(self, match):
+        self._match = match
 
+    @classmethod
+    def of(cls, match):
+        return match and cls(match)
 
-def _repeats_in_repeat(parsed, inside=False):
-    """Tell whether an unbounded repetition stands inside another one."""
-    if isinstance(parsed, _parser.SubPattern):
-        return any(_repeats_in_repeat(item, inside) for item in parsed)
-    if isinstance(parsed, list):
-        return any(_repeats_in_repeat(item, inside) for item in parsed)
-    if not isinstance(parsed, tuple):
-        return False
-    operator, *arguments = parsed
-    if operator in (_parser.MAX_REPEAT, _parser.MIN_REPEAT):
-        (_least, most, repeated) = arguments[0]
-        unbounded = most == _parser.MAXREPEAT or most > 100
-        if unbounded and inside:
-            return True
-        return _repeats_in_repeat(repeated, inside or unbounded)
-    return any(_repeats_in_repeat(argument, inside) for argument in parsed)
+    group = property(lambda self: self._match.group)
+    groups = property(lambda self: self._match.groups)
+    groupdict = property(lambda self: self._match.groupdict)
+    start = property(lambda self: self._match.start)
+    end = property(lambda self: self._match.end)
+    span = property(lambda self: self._match.span)
+    pos = property(lambda self: self._match.pos)
+    endpos = property(lambda self: self._match.endpos)
+    lastindex = property(lambda self: self._match.lastindex)
+    lastgroup = property(lambda self: self._match.lastgroup)
+    string = property(lambda self: self._match.string)
 
+    def expand(self, template):
+        longest = max(map(len, (self._match[0], *filter(None, self._match.groups()))))
+        script_limits.check_length(len(template) * max(longest, 1))
+        return self._match.expand(template)
 
-def _repeats_a_choice(parsed):
-    """Tell whether what is repeated often can be matched in more than one way."""
-    for operator, argument in parsed:
-        if operator in (_parser.MAX_REPEAT, _parser.MIN_REPEAT):
-            _least, most, repeated = argument
-            if most > MANY and not _is_definite(repeated, repeated):
-                return True
-        if any(map(_repeats_a_choice, _parts(operator, argument))):
-            return True
-    return False
+    def __getitem__(self, key):
+        return self._match[key]
 
-
-def _is_definite(parsed, following):
-    """Tell whether each step is decided by the next character alone.
-
-    :param following: what may come after ``parsed``
-    """
-    items = list(parsed)
-    for position, (operator, argument) in enumerate(items):
-        rest = items[position + 1 :] or following
-        if operator in (_parser.MAX_REPEAT, _parser.MIN_REPEAT):
-            least, most, repeated = argument
-            if least != most and not _are_apart(repeated, rest):
-                return False
-            rest = [*repeated, *rest]
-        if operator is _parser.BRANCH and not all(
-            _are_apart(one, other) for one, other in combinations(argument[1], 2)
-        ):
-            return False
-        parts = _parts(operator, argument)
-        if not all(_is_definite(part, rest) for part in parts):
-            return False
-    return True
-
-
-def _parts(operator, argument):
-    """Return the sequences inside one item of a parsed pattern."""
-    if operator is _parser.BRANCH:
-        return argument[1]
-    found = argument if isinstance(argument, tuple) else (argument,)
-    return [part for part in found if isinstance(part, _parser.SubPattern)]
-
-
-def _are_apart(one, other):
-    """Tell whether no character can begin both sequences; in doubt they are not apart."""
-    starts = [next(iter(items), (None, None)) for items in (one, other)]
-    return not any(
-        all(_may_match(start, letter) for start in starts)
-        for letter in range(LAST_LETTER + 1)
-    )
-
-
-def _may_match(node, letter):
-    operator, argument = node
-    if operator is _parser.LITERAL:
-        argument = [node]
-    elif operator is _parser.NOT_LITERAL:
-        argument = [(_parser.NEGATE, None), (_parser.LITERAL, argument)]
-    elif operator is not _parser.IN:
-        return True
-    cases = {letter, ord(chr(letter).lower()[0]), ord(chr(letter).upper()[0])}
-    if argument[0][0] is _parser.NEGATE:
-        return not any(_is_in_set(item, letter, False) for item in argument[1:])
-    return any(_is_in_set(item, case, True) for item in argument for case in cases)
-
-
-def _is_in_set(item, letter, in_doubt):
-    operator, argument = item
-    if operator is _parser.LITERAL:
-        return min(argument, LAST_LETTER) == letter
-    if operator is _parser.RANGE:
-        first, last = argument
-        return min(first, LAST_LETTER) <= letter <= last
-    test = _CATEGORIES.get(argument)
-    return test(chr(letter)) if test else in_doubt
-
-
-_CATEGORIES = {
-    _parser.CATEGORY_DIGIT: str.isdecimal,
-    _parser.CATEGORY_SPACE: str.isspace,
-    _parser.CATEGORY_WORD: lambda letter: letter.isalnum() or letter == "_",
-}
+    def __repr__(self):
+        return repr(self._match)
 
 
 def keep_in_one_record(record):

@@ -60,6 +60,13 @@ FORBIDDEN_ATTRIBUTES = {
     "rule or a scheduled action do it later",
     "mro": _NO_FRAME,
     "tb_frame": _NO_FRAME,
+    **dict.fromkeys(
+        (
+            *("cursor", "connection", "transaction", "cache", "executemany", "mogrify"),
+            *("callproc", "copy_expert", "copy_from", "copy_to"),
+        ),
+        "it leads past the ORM and its transaction; " + _USE_ORM,
+    ),
 }
 _FRAME_NAMES = frozenset(
     "f_back f_builtins f_code f_globals f_lasti f_lineno f_locals f_trace func_code "
