@@ -15,6 +15,8 @@ _logger = logging.getLogger("bj.api.log")
 
 BODY_FIELDS = ("request_data", "response_data")
 HEADER_FIELDS = ("request_headers", "response_headers")
+MESSAGE_FIELDS = ("error_message", "traceback", "details")
+ECHO_FIELDS = ("response_data", "response_headers", *MESSAGE_FIELDS)
 MAX_BODY_BYTES = 64 * 1024  # unless bj_api_sync.log_body_bytes says otherwise
 LAST_ROW = (
     "Last row for this address: more calls of it without a right credential are not"
@@ -106,13 +108,14 @@ class BjApiLog(models.Model):
             return None
         content_type = vals.pop("content_type", "application/json")
         secret_headers = vals.pop("secret_headers", ())
+        redactor, limit = redactor or self._get_redactor(tuple(secret_headers))
+        echoes = self._find_echoes(redactor, vals)
         if level == "metadata":
             vals = {
                 name: value
                 for name, value in vals.items()
                 if name not in (*BODY_FIELDS, *HEADER_FIELDS)
             }
-        redactor, limit = redactor or self._get_redactor(tuple(secret_headers))
         for name in HEADER_FIELDS:
             if isinstance(vals.get(name), dict):
                 text = json.dumps(redactor.headers(vals[name]), ensure_ascii=False)
@@ -120,12 +123,26 @@ class BjApiLog(models.Model):
         for name in BODY_FIELDS:
             if vals.get(name) is not None:
                 vals[name] = redactor.body(vals[name], content_type, limit)
-        for name in ("error_message", "traceback"):
+        for name in MESSAGE_FIELDS:
             if vals.get(name):
                 vals[name] = redact.cut(redactor.text(vals[name]), limit)
         if vals.get("url"):
             vals["url"] = redactor.query(vals["url"])
+        for name in ECHO_FIELDS if echoes else ():
+            if vals.get(name):
+                vals[name] = redact.hide(vals[name], echoes)
         return vals
+
+    @api.model
+    def _find_echoes(self, redactor, vals):
+        """Return the secrets of a request that its answer may repeat.
+
+        What a caller reads in peace is left as it is: a short value of a header could be
+        found all over it.
+        """
+        if vals.get("direction") == "in" and vals.get("status") != "error":
+            return ()
+        return redactor.find_echoes(vals.get("url") or "", vals.get("request_headers"))
 
     @api.model
     def _insert_many(self, vals_list, before=""):

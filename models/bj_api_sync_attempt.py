@@ -232,7 +232,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         is_throttled = throttled_for is not None
         is_free = is_throttled and throttled_for < retry.FREE_SECONDS
         if verdict != retry.DELIVERED:
-            error = self._explain(response)
+            error = self._explain(response, self._find_echoes(target, request))
             state = "failed"
             tries = claim.attempt_count - claim.attempts_before
             if verdict == retry.RETRY and (is_free or tries < target.max_attempts):
@@ -273,13 +273,24 @@ class BjApiSyncOutbound(models.AbstractModel):
         return (now - since).total_seconds()
 
     @api.model
-    def _explain(self, response):
-        """Return a sentence for an attempt that failed: what happened, what to do."""
+    def _find_echoes(self, target, request):
+        """Return the secrets of a request, which its answer may repeat."""
+        redactor, _limit = self.env["bj.api.log"]._get_redactor(target.secret_headers)
+        return redactor.find_echoes(request.url, request.headers)
+
+    @api.model
+    def _explain(self, response, echoes=()):
+        """Return a sentence for an attempt that failed: what happened, what to do.
+
+        :param echoes: secrets that the answer may repeat
+        """
         redactor, _limit = self.env["bj.api.log"]._get_redactor()
         if response.status is None:
-            return redact.storable(response.error)
+            error = redact.hide(redactor.text(response.error), echoes)
+            return redact.storable(error)
         parts = [f"HTTP {response.status} {get_phrase(response.status)}."]
         location = redactor.query(response.headers.get("location", ""))
+        location = redact.hide(location, echoes)
         if 300 <= response.status < 400 and location:
             location = redact.cut(location, MAX_SNIPPET)
             parts.append(
@@ -292,7 +303,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             text = redactor.body(
                 response.body, response.headers.get("content-type", "")
             )
-            text = " ".join(text.split())[:MAX_SNIPPET]
+            text = " ".join(redact.hide(text, echoes).split())[:MAX_SNIPPET]
             parts.append(f"It answered: {text}")
         return redact.storable(" ".join(parts))
 

@@ -561,13 +561,14 @@ class BjApiSyncConfig(models.Model):
         request = outbound._prepare_request(claim, target)
         redactor, _limit = self.env["bj.api.log"]._get_redactor(target.secret_headers)
         headers = redactor.headers(request.headers)
+        url = redactor.query(request.url or config.url)
         return {
             "method": request.method,
-            "url": request.url or config.url,
+            "url": url,
             "headers": headers,
             "payload": row.payload or "",
             "error": row.error,
-            "curl": to_curl(request.method, request.url, headers, row.payload),
+            "curl": to_curl(request.method, url, headers, row.payload),
         }
 
     def _test_connection(self):

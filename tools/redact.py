@@ -3,12 +3,15 @@
 A key is secret when it contains a secret word in any case (``X-Auth-Token``,
 ``clientSecret``, ``api-key``). JSON that mentions one is parsed and masked by key; other
 text, broken or cut JSON included, is masked where a secret word is followed by a value.
+A search domain has its values in terms: ``["password", "=", "S"]`` is masked as well.
 Everything here takes time linear in the text, because the text may be hostile.
 """
 
+import ast
+import base64
 import json
 import re
-from urllib.parse import unquote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 MASK = "***"
 MAX_LENGTH = 64 * 1024
@@ -24,9 +27,21 @@ HEADER_NAMES = (
 BODY_KEYS = ("password", "secret", "token", "api_key")
 
 _USERINFO = re.compile(r"(://)[^/?#\s@\"'<>]*@")
-_QUERY_PART = re.compile(r"[?&;#]([^?&;#=\s\"'<>]{1,200})=([^&;#\s\"'<>]+)")
+# In any text, and in what is nothing but a URL, where a semicolon may be part of a value.
+_QUERY_PART = re.compile(r"(\A|[?&;#])([^?&;#=\s\"'<>]{1,200})=([^&;#\s\"'<>]+)")
+_URL_PART = re.compile(
+    r"([?&;#])([^?&;#=]{1,200})=([^&;#]+(?:;(?![^?&;#=]{1,200}=)[^&;#]*)*)"
+)
+_ESCAPE = re.compile(r"(?<!\\)\\+(?:u00|U000000|x)([2-7][0-9a-fA-F])")
+_JOINT = re.compile(r"""'\s{0,8}'|"\s{0,8}\"""")  # Python takes 'a' 'b' for 'ab'
+MAX_NESTING = 3  # URLs inside parameters of URLs, and percent-encoding of percent signs
+MAX_LITERAL = 8000  # characters, of a domain as of any other literal that is understood
+MIN_ECHO = 4  # characters of a secret that is recognised where a text repeats it
+MIN_HEADER_ECHO = 8
 _CREDENTIAL = re.compile(r"\b((?:bearer|basic)\s{1,8})[\w.~+/=-]{6,}", re.IGNORECASE)
-_STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+_STRUCTURE = re.compile(
+    r""""[^"\\]*(?:\\.[^"\\]*)*"?|'[^'\\]*(?:\\.[^'\\]*)*'?|[\[\](){}]""", re.DOTALL
+)
 
 
 class Redactor:
@@ -52,8 +67,10 @@ class Redactor:
         # repetition is bounded or cannot overlap what follows it.
         self._secret = re.compile(
             rf"""(?:{"|".join(map(re.escape, words))})
-            [\w.\-\]\[]{{0,64}} (?:\\?["'])? \s{{0,8}}
-            (?: (?P<query>=) | (?P<tag>>) | (?P<pair>:) | (?P<part>\r?\n\r?\n) )
+            [\w.\-\]\[]{{0,64}} (?:\\{{0,8}}["'])? \s{{0,8}}
+            (?: (?P<query>=) | (?P<tag>>) | (?P<pair>:) | (?P<part>\r?\n\r?\n)
+                | (?P<term>, \s{{0,8}} \\{{0,8}}["'] [=!<>?a-z_\ ]{{1,16}} \\{{0,8}}["']
+                   \s{{0,8}} ,) )
             \s{{0,8}}""",
             re.IGNORECASE | re.VERBOSE,
         )
@@ -61,18 +78,42 @@ class Redactor:
     def headers(self, headers):
         """Return ``headers`` with the values of secret ones masked."""
         return {
-            name: MASK
-            if name.lower() in self._header_names or self.is_secret(name)
-            else self._header_value(value)
+            name: MASK if self.is_secret_header(name) else self._header_value(value)
             for name, value in headers.items()
         }
 
     def query(self, url):
-        """Return ``url`` without user and password, and with secret parameters masked."""
-        url = _USERINFO.sub(rf"\1{MASK}@", url)
-        if not self._mentions(unquote_plus(url).lower()):
-            return url
-        return _QUERY_PART.sub(self._mask_parameter, url)
+        """Return ``url`` without user and password, and with secret parameters masked.
+
+        So are terms of a domain, and parameters of a URL that is itself a parameter.
+        """
+        return self._mask_url(url, _URL_PART)
+
+    def find_echoes(self, url, headers):
+        """Return the texts that :meth:`query` and :meth:`headers` mask.
+
+        For :func:`hide`, where an answer or an error may repeat them. Short ones are left
+        out: they would be found everywhere.
+
+        :param headers: ``dict``, or anything else for none
+        """
+        found = []
+        if self._mask_url(url, _URL_PART) != url:
+            for _start, name, text in _URL_PART.findall(url):
+                plain = decode(text)
+                value = parse_literal(plain)
+                if self.is_secret(decode(name)):
+                    found += [plain, *plain.split(",")]
+                elif value is not None:
+                    found += self._find_in(value)
+                elif is_like_literal(plain):
+                    found += _QUOTED.findall(plain)
+        found = [text for text in found if len(text) >= MIN_ECHO]
+        for name, value in headers.items() if isinstance(headers, dict) else ():
+            if isinstance(value, str) and self.is_secret_header(name):
+                parts = [value, value.partition(" ")[2], get_password(value)]
+                found += [text for text in parts if len(text) >= MIN_HEADER_ECHO]
+        return set(found)
 
     def body(self, body, content_type="", limit=None):
         """Return the text of a body to log.
@@ -97,20 +138,27 @@ class Redactor:
         masked = self.text(text[: 2 * limit])
         return cut(masked, limit, size)
 
-    def text(self, text):
-        """Return any text (a message, a traceback, a form) with secrets masked."""
-        lowered = text.lower()
-        return self._mask(text, lowered, self._mentions(lowered))
+    def text(self, text, depth=0):
+        """Return any text (a message, a traceback, a form) with secrets masked.
 
-    def _mask(self, text, lowered, is_suspect):
+        :param int depth: of how many URLs it is a part
+        """
+        lowered = text.lower()
+        return self._mask(text, lowered, self._mentions(lowered), depth)
+
+    def _mask(self, text, lowered, is_suspect, depth=0):
         """As :meth:`text`, for a caller that knows whether it has a secret word."""
+        if "\\" in text:
+            plain = unescape(text)
+            if plain != text and self._mentions(plain.lower()):
+                text, lowered, is_suspect = plain, plain.lower(), True
         if "bearer" in lowered or "basic" in lowered:
             text = _CREDENTIAL.sub(rf"\1{MASK}", text)
         has_url = "/" in lowered and "://" in lowered  # one character is found at once
-        if is_suspect or has_url or "%" in lowered:
-            text = self.query(text)
         if is_suspect:
             text = self._mask_values(text)
+        if is_suspect or has_url or "%" in lowered:
+            text = self._mask_url(text, _QUERY_PART, depth)
         return text.replace("\0", "\ufffd")  # which PostgreSQL would refuse
 
     def _whole_body(self, text):
@@ -120,8 +168,7 @@ class Redactor:
         may_hide = "\\" in lowered and "\\u00" in lowered
         if text.lstrip()[:1] in ("{", "[") and (is_suspect or may_hide):
             try:
-                masked = json.dumps(self._value(json.loads(text)), ensure_ascii=False)
-                return masked.encode("utf-8", "replace").decode()
+                return dumps(self._value(json.loads(text)))
             except (ValueError, RecursionError):
                 pass  # broken or too deep: masked as text
         return self._mask(text, lowered, is_suspect)
@@ -143,28 +190,151 @@ class Redactor:
         key = key.lower()
         return any(word in key for word in self._words)
 
+    def is_secret_header(self, name):
+        """Tell whether a header's name says that its value is secret."""
+        return name.lower() in self._header_names or self.is_secret(name)
+
     def _mentions(self, lowered):
         return any(word in lowered for word in self._words)
 
     def _header_value(self, value):
         return self.text(value) if isinstance(value, str) else value
 
-    def _mask_parameter(self, match):
-        if not self.is_secret(unquote_plus(match[1])):
-            return match[0]
-        return match[0][: match.start(2) - match.start()] + MASK
+    def _mask_url(self, text, pattern, depth=0):
+        text = _USERINFO.sub(rf"\1{MASK}@", text)
+        if not self._mentions(spell_out(decode(text))):
+            return text
+        return pattern.sub(lambda match: self._mask_parameter(match, depth), text)
 
-    def _value(self, value):
+    def _mask_parameter(self, match, depth):
+        start, name, text = match.groups()
+        if self.is_secret(decode(name)):
+            return f"{start}{name}={MASK}"
+        plain = decode(text)
+        if not self._mentions(spell_out(plain)):
+            return match[0]
+        if depth >= MAX_NESTING:
+            return f"{start}{name}={MASK}"
+        value = parse_literal(plain)
+        if value is not None:
+            masked = self._value(value, depth + 1)
+            if dumps(masked) == dumps(value):
+                return match[0]
+            masked = dumps(masked, separators=(",", ":"))
+        elif is_like_literal(plain):  # broken, so nobody knows where a value ends
+            masked = MASK
+        else:
+            masked = self.text(plain, depth + 1)
+        if masked == plain:
+            return match[0]
+        return f"{start}{name}={quote_plus(masked, safe='*[](),:=/')}"
+
+    def _value(self, value, depth=0):
         if isinstance(value, dict):
             return {
                 key: MASK
-                if item is not None and self.is_secret(key)
-                else self._value(item)
+                if item is not None and self.is_secret(str(key))
+                else self._value(item, depth)
                 for key, item in value.items()
             }
-        if isinstance(value, list):
-            return [self._value(item) for item in value]
-        return self.text(value) if isinstance(value, str) else value
+        if self._is_secret_term(value):
+            return [*value[:2], MASK]
+        if isinstance(value, list | tuple):
+            return [self._value(item, depth) for item in value]
+        return self.text(value, depth) if isinstance(value, str) else value
+
+    def _is_secret_term(self, value):
+        """Tell whether this is a term of a domain about a field with a secret name."""
+        return (
+            isinstance(value, list | tuple)
+            and len(value) == 3
+            and isinstance(value[0], str)
+            and isinstance(value[1], str)
+            and _OPERATOR.fullmatch(value[1]) is not None
+            and self.is_secret(value[0])
+        )
+
+    def _find_in(self, value, is_secret=False):
+        """Yield the texts in a value that :meth:`_value` masks."""
+        if isinstance(value, dict):
+            for key, item in value.items():
+                yield from self._find_in(item, is_secret or self.is_secret(str(key)))
+        elif self._is_secret_term(value):
+            yield from self._find_in(value[2], is_secret=True)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                yield from self._find_in(item, is_secret)
+        elif is_secret:
+            yield str(value)
+
+
+def decode(text):
+    """Return text without percent-encoding, however often it was applied."""
+    for _time in range(MAX_NESTING):
+        plain = unquote_plus(text) if "%" in text or "+" in text else text
+        if plain == text:
+            break
+        text = plain
+    return text
+
+
+def unescape(text):
+    """Return text with the letters of keys that are spelt as ``\\u0077`` or ``\\x77``."""
+    return _ESCAPE.sub(_unescape_one, text) if "\\" in text else text
+
+
+def spell_out(text):
+    """Return text in which a secret word is seen, however a literal spells it."""
+    return _JOINT.sub("", unescape(text)).lower()
+
+
+def _unescape_one(match):
+    character = chr(int(match[1], 16))
+    return character if character.isalnum() or character in "_-" else match[0]
+
+
+def parse_literal(text):
+    """Return the list or object that a text is, in JSON or Python, ``None`` for none."""
+    text = text.strip()
+    if not is_like_literal(text) or len(text) > MAX_LITERAL:
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+        return value if isinstance(value, list | tuple | dict) else None
+    return None
+
+
+def is_like_literal(text):
+    return text.lstrip()[:1] in ("[", "(", "{")
+
+
+def get_password(authorization):
+    """Return the password of a Basic ``Authorization``, ``""`` for anything else."""
+    scheme, _space, text = authorization.partition(" ")
+    try:
+        plain = base64.b64decode(text, validate=True).decode()
+    except ValueError:
+        return ""
+    return plain.partition(":")[2] if scheme.lower() == "basic" else ""
+
+
+def dumps(value, **options):
+    text = json.dumps(value, ensure_ascii=False, default=str, **options)
+    return text.encode("utf-8", "replace").decode()
+
+
+def hide(text, echoes):
+    """Return a text without the secrets that it repeats, as they are or inside JSON.
+
+    :param echoes: from :meth:`Redactor.find_echoes`
+    """
+    for echo in sorted(echoes, key=len, reverse=True):
+        for shown in {echo, json.dumps(echo)[1:-1], quote_plus(echo)}:
+            text = text.replace(shown, MASK)
+    return text
 
 
 def storable(text):
@@ -201,23 +371,36 @@ def _is_texty(content_type):
 def _value_end(text, start, separator):
     """Return where the value ends that begins at ``start``."""
     first = text[start : start + 1]
-    if separator == "pair" and first in ("[", "{"):
+    if separator in ("pair", "term") and first and first in "[{(":
         depth = 0
         for match in _STRUCTURE.finditer(text, start):
-            depth += (match[0] in "[{") - (match[0] in "]}")
+            depth += (match[0] in "[{(") - (match[0] in "]})")
             if not depth:
                 return match.end()
         return len(text)
-    return _VALUE.get(first, _VALUE[separator]).match(text, start).end()
+    end = _VALUE.get(first, _VALUE[separator]).match(text, start).end()
+    # Python takes "a" "b" for one text.
+    while separator == "term" and (more := _MORE.match(text, end)):
+        end = more.end()
+    return end
 
+
+_DOUBLE = r'"[^"\\]*(?:\\.[^"\\]*)*"?'
+_SINGLE = r"'[^'\\]*(?:\\.[^'\\]*)*'?"
+# Python's, with letters before it.
+_PREFIXED = rf"[bBrRuUfF]{{1,2}}(?:{_DOUBLE}|{_SINGLE})"
+_QUOTED = re.compile(r"""["']([^"'\\]*)["']""")
+_MORE = re.compile(rf"\s{{0,8}}(?:{_PREFIXED}|{_DOUBLE}|{_SINGLE})", re.DOTALL)
+_OPERATOR = re.compile(r"[=!<>?a-zA-Z_ ]{1,16}")
 
 #: What a value is, by its first character or by what separates it from its key.
 _VALUE = {
-    '"': re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL),
-    "'": re.compile(r"'[^'\\]*(?:\\.[^'\\]*)*'?", re.DOTALL),
+    '"': re.compile(_DOUBLE, re.DOTALL),
+    "'": re.compile(_SINGLE, re.DOTALL),
     "\\": re.compile(r"\\+(?:[\"'][^\"']*[\"']?|[^\s,}\]&\"'<>]*)"),
-    "query": re.compile(r"[^\s&\"'<>]*"),
-    "pair": re.compile(r"[^\s,}\]&\"'<>]*"),
+    "query": re.compile(rf"{_PREFIXED}|[^\s&\"'<>]*", re.DOTALL),
+    "pair": re.compile(rf"{_PREFIXED}|[^\s,}}\]&\"'<>]*", re.DOTALL),
+    "term": re.compile(rf"{_PREFIXED}|[^\s,}})\]&\"'<>]*", re.DOTALL),
     "tag": re.compile(r"[^<]*"),
     "part": re.compile(r"[^\r\n]*"),
 }
