@@ -414,7 +414,11 @@ class BjApiSyncConfig(models.Model):
     def _take_secrets(self, vals):
         """Remove the secrets from ``vals`` and return those that were typed anew."""
         typed = {name: vals.pop(name) for name in SECRETS if name in vals}
-        return {name: text for name, text in typed.items() if text != MASK}
+        return {
+            name: text if text and text.strip() else False
+            for name, text in typed.items()
+            if text != MASK
+        }
 
     @api.model
     def _seal_secrets(self, typed, request_type):
@@ -833,9 +837,6 @@ class BjApiSyncConfig(models.Model):
             headers=tuple((h.name.lower(), h.id) for h in self.header_ids),
             secret_headers=tuple(self._get_secret_header_names()),
         )
-
-    def _get_secret_header_names(self):
-        return [h.name.lower() for h in self.header_ids if h.is_secret]
 
     @api.model
     @tools.ormcache("config_id")

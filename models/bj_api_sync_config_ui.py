@@ -31,6 +31,7 @@ class BjApiSyncConfig(models.Model):
     is_plain_http = fields.Boolean(compute="_compute_warnings")
     has_short_token = fields.Boolean(compute="_compute_warnings")
     has_no_token = fields.Boolean(compute="_compute_warnings")
+    has_empty_header = fields.Boolean(compute="_compute_warnings")
     has_no_credential = fields.Boolean(compute="_compute_warnings")
     can_edit_scripts = fields.Boolean(compute="_compute_can_edit_scripts")
     is_get = fields.Boolean(compute="_compute_is_get")
@@ -98,6 +99,8 @@ class BjApiSyncConfig(models.Model):
         "url",
         "bearer_token",
         "header_ids.is_secret",
+        "header_ids.value_clear",
+        "header_ids.value_secret",
         "token_ids.active",
         "token_ids.expiry_date",
         "token_ids.is_short",
@@ -113,6 +116,10 @@ class BjApiSyncConfig(models.Model):
             config.is_public = (
                 served and config.auth_type == "none" and not config.header_ids
             )
+            # Shut, and not open: nothing matches a value that is not there.
+            config.has_empty_header = served and not all(
+                header._has_value() for header in config_sudo.header_ids._origin
+            )
             address = config.get_base_url() if served else config.url
             parts = urlsplit(address or "") if served or config.url else None
             config.is_plain_http = bool(
@@ -126,7 +133,7 @@ class BjApiSyncConfig(models.Model):
                 config.request_type == "out"
                 and config.auth_type == "bearer"
                 and not config_sudo.bearer_token
-                and not any(config_sudo.header_ids.mapped("is_secret"))
+                and not any(h._is_secret() for h in config_sudo.header_ids)
             )
 
     def _compute_lang_count(self):

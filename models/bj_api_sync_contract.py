@@ -6,10 +6,11 @@ from odoo.exceptions import UserError
 from psycopg2 import OperationalError
 from psycopg2.pool import PoolError
 
-from ..exceptions import BadRequest, NotFound, Unauthorized
+from ..exceptions import BadRequest, NotFound, RateLimited, Unauthorized
 from ..tools import credential, example, openapi, postman
 from ..tools.message import ApiResponse, Contract
 from .bj_api_sync_config import ROUTE
+from .bj_api_sync_gate import is_open
 
 STANDARD_NAMES = ("id", "active", "create_date", "write_date")
 
@@ -72,10 +73,12 @@ class BjApiSyncContract(models.AbstractModel):
 
         The latter when there is something to be sent by and Odoo's scheduler is off, see
         ``_get_scheduler_problem``. A credential of any endpoint is also told how long the outbox waits, and may have
-        503 answered when that is more than ``?max_queue_age=`` seconds.
+        503 answered when that is more than ``?max_queue_age=`` seconds; and whether this
+        call came through a proxy that Odoo does not heed.
 
         :raise Unauthorized: a credential was given that opens nothing
         """
+        gate = self.env["bj.api.sync.gate"]
         is_known = self._get_visible(request)[1]
         limits = [text for key, text in request.query if key == "max_queue_age"]
         if limits and not is_known:
@@ -99,6 +102,7 @@ class BjApiSyncContract(models.AbstractModel):
                 database="error" if queue is None else "ok",
                 queue=queue,
                 scheduler="ok" if is_called else "error",
+                proxy="error" if gate._find_proxy_fault(request) else "ok",
                 odoo=release.version,
                 time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             )
@@ -162,27 +166,47 @@ class BjApiSyncContract(models.AbstractModel):
         given = credential.parse_authorization(request.headers.get("authorization"))
         known = {name for endpoint in endpoints for name, _id in endpoint.headers}
         is_given = "authorization" in request.headers or known & set(request.headers)
-        public = [endpoint for endpoint in endpoints if is_public(endpoint)]
+        public = [endpoint for endpoint in endpoints if is_open(endpoint)]
         if not is_given:
             return public, False
-        gate._check_failures(request.remote_addr)
         candidates = [
             endpoint
             for endpoint in endpoints
-            if not is_public(endpoint) and may_open(endpoint, given)
+            if not is_open(endpoint) and may_open(endpoint, given, request.headers)
         ]
+        opened = self._open(candidates, request)
+        return [e for e in endpoints if is_open(e) or e in opened], True
+
+    @api.model
+    def _open(self, candidates, request):
+        """Return those of the endpoints that the credential of a call opens.
+
+        :raise Unauthorized: none
+        :raise RateLimited: none, after too many wrong tries from this address
+        """
+        gate = self.env["bj.api.sync.gate"]
+        checks = credential.Checks()
+        opened, refusal = [], None
         if not candidates:
+            gate._check_failures(request.remote_addr)
             credential.dummy_verify()  # a login that nobody has takes as long
-        opened = [
-            endpoint for endpoint in candidates if gate._identify(endpoint, request)
-        ]
-        if not opened:
-            gate._note_failure(request.remote_addr)
-            raise Unauthorized(
-                self.env._("Authentication failed"),
-                headers={"WWW-Authenticate": 'Bearer realm="bj_api_sync"'},
-            )
-        return [e for e in endpoints if is_public(e) or e in opened], True
+        for endpoint in candidates:
+            try:
+                if gate._identify(endpoint, request, checks):
+                    opened.append(endpoint)
+            except RateLimited as error:  # a generated token may open the next one yet
+                refusal = error
+        if opened:
+            checks.remember_failed()
+            return opened
+        if refusal:
+            raise refusal
+        checks.make_up()
+        gate._note_failure(request.remote_addr, max(len(candidates), 1))
+        raise Unauthorized(
+            self.env._("Authentication failed"),
+            headers={"WWW-Authenticate": 'Bearer realm="bj_api_sync"'},
+        )
 
     @api.model
     def _get_endpoints(self):
@@ -357,12 +381,10 @@ def is_external(plan, name):
     return any(rule.api_key == name for rule in plan.readable)
 
 
-def is_public(endpoint):
-    return endpoint.auth_type == "none" and not endpoint.headers
-
-
-def may_open(endpoint, given):
-    """Tell whether it is worth checking a credential, which is slow for a password."""
+def may_open(endpoint, given, headers):
+    """Tell whether it is worth checking a credential, which is slow for what was typed."""
+    if any(name not in headers for name, _id in endpoint.headers):
+        return False
     if endpoint.auth_type == "bearer":
         return isinstance(given, credential.Bearer)
     if endpoint.auth_type == "basic":

@@ -21,8 +21,8 @@ class BjApiSyncCounter(models.Model):
     ]
 
     @api.model
-    def _add(self, windows):
-        """Count one more in each window, at once and whatever becomes of the caller.
+    def _add(self, windows, times=1):
+        """Count more in each window, at once and whatever becomes of the caller.
 
         In a transaction of its own: a request that is rolled back has counted, and a
         counter is never locked for longer than this statement.
@@ -37,10 +37,11 @@ class BjApiSyncCounter(models.Model):
                 start, left = self._get_window(seconds)
                 cr.execute(
                     """INSERT INTO bj_api_sync_counter AS c (name, start_date, count)
-                       VALUES (%s, %s, 1)
-                       ON CONFLICT (name, start_date) DO UPDATE SET count = c.count + 1
+                       VALUES (%s, %s, %s)
+                       ON CONFLICT (name, start_date)
+                       DO UPDATE SET count = c.count + EXCLUDED.count
                        RETURNING count""",
-                    [name, start],
+                    [name, start, times],
                 )
                 counted[name] = (cr.fetchone()[0], left)
         return counted

@@ -1,16 +1,23 @@
 import ipaddress
+import logging
+import time
 
-from odoo import api, fields, models
+from odoo import api, fields, models, tools
 
 from ..exceptions import Forbidden, RateLimited, Unauthorized
 from ..tools import credential
+from ..tools.proxy import ProxyWatch
 from .bj_api_sync_config import split_list
 from .bj_api_sync_counter import own_transaction
+
+_logger = logging.getLogger("bj.api.http")
 
 FAILURE_WINDOW = 300  # seconds
 MAX_FAILURES = 20  # wrong credentials of one address in a window, unless configured
 MAX_STRANGER_ROWS = 100  # log rows in a window about a caller with no credential
 LAST_USE_STEP = 60  # seconds between two notes of a token's last use
+
+proxy_watch = ProxyWatch()
 
 
 class BjApiSyncGate(models.AbstractModel):
@@ -29,13 +36,14 @@ class BjApiSyncGate(models.AbstractModel):
         :raise Unauthorized: never saying which part was wrong
         :raise RateLimited: too many wrong tries from this address
         """
+        self._warn_of_proxy(request)
         self._check_network(endpoint.allowed_networks, request.remote_addr)
-        if endpoint.auth_type == "none" and not endpoint.headers:
+        if is_open(endpoint):
             return request.remote_addr
-        if endpoint.auth_type != "bearer":  # which looks for both in one statement
-            self._check_failures(request.remote_addr)
-        name = self._identify(endpoint, request)
+        checks = credential.Checks()
+        name = self._identify(endpoint, request, checks)
         if not name:
+            checks.make_up()
             self._note_failure(request.remote_addr)
             scheme = {"basic": "Basic", "bearer": "Bearer"}.get(endpoint.auth_type)
             challenge = f'{scheme or "ApiKey"} realm="bj_api_sync"'
@@ -46,73 +54,119 @@ class BjApiSyncGate(models.AbstractModel):
         return name
 
     @api.model
-    def _identify(self, endpoint, request):
-        """Return the name of a call's credential, ``None`` for a wrong one."""
+    def _identify(self, endpoint, request, checks):
+        """Return the name of a call's credential, ``None`` for a wrong one.
+
+        :raise RateLimited: too many wrong tries from this address
+        """
         given = credential.parse_authorization(request.headers.get("authorization"))
         if endpoint.auth_type == "bearer":
-            name = self._check_token(endpoint, given, request.remote_addr)
-        elif endpoint.auth_type == "basic":
-            name = self._check_password(endpoint, given)
+            name = self._check_token(endpoint, given, request.remote_addr, checks)
         else:
+            self._check_failures(request.remote_addr)
             name = request.remote_addr
+            if endpoint.auth_type == "basic":
+                name = self._check_password(endpoint, given, checks)
         # Evaluated whatever the result above, so that both failures take as long.
-        headers_match = self._check_headers(endpoint, request.headers)
+        headers_match = self._check_headers(endpoint, request.headers, checks)
         return name if headers_match else None
 
     @api.model
-    def _check_token(self, endpoint, given, remote_addr):
+    def _check_token(self, endpoint, given, remote_addr, checks):
+        """Return the name of the token of a call, ``None`` for a wrong one.
+
+        Nobody guesses 32 random bytes, so a right generated token passes whatever others
+        behind the same address have tried; unless a header, which can be guessed, has
+        to be right as well.
+        """
         text = given.token if isinstance(given, credential.Bearer) else ""
         digest = credential.hash_token(text)
+        rows, failures, left = self._find_tokens(endpoint, digest, remote_addr)
+        now = fields.Datetime.now()
+        usable = [row for row in rows if is_usable(row, remote_addr, now)]
+        found = [row for row in usable if text and is_random(row, digest)]
+        if not found or endpoint.headers:
+            self._refuse_guessing(failures, left)
+        if not found:
+            # Of all, so that a wrong token takes as long as one that has expired.
+            typed = [
+                row
+                for row in rows
+                if row["is_typed"] and checks.is_typed(text, row["token_hash"])
+            ]
+            found = [row for row in typed if row in usable]
+        if not found:
+            return None
+        last = found[0]["last_use_date"]
+        if not last or (now - last).total_seconds() > LAST_USE_STEP:
+            self._note_use(found[0]["id"], remote_addr, now)
+        return f"token:{found[0]['id']}"
+
+    @api.model
+    def _find_tokens(self, endpoint, digest, remote_addr):
+        """Return ``(tokens, failures of the address, seconds until these are forgotten)``.
+
+        The tokens are the generated one with this SHA-256, and those that were typed.
+        """
         counter = self.env["bj.api.sync.counter"]
         start, left = counter._get_window(FAILURE_WINDOW)
         # One statement on indexes instead of a cached list: a token that is revoked in
         # one worker is refused by all others at once.
         self.env.cr.execute(
-            """SELECT id, token_hash, expiry_date, last_use_date, allowed_networks,
+            """SELECT id, token_hash, is_typed, expiry_date, last_use_date,
+                      allowed_networks,
                       (SELECT count FROM bj_api_sync_counter
                        WHERE name = %s AND start_date = %s)
                FROM bj_api_sync_token
-               WHERE config_id = %s AND token_hash = %s AND active""",
+               WHERE config_id = %s AND (token_hash = %s OR is_typed) AND active""",
             [failure_counter(remote_addr), start, endpoint.config_id, digest],
         )
-        row = self.env.cr.dictfetchone()
-        if not row:
-            self._check_failures(remote_addr)
-            return None
-        self._refuse_guessing(row["count"] or 0, left)
-        if not (text and credential.same(digest, row["token_hash"])):
-            return None
-        now = fields.Datetime.now()
-        if row["expiry_date"] and row["expiry_date"] <= now:
-            return None
-        if not is_in_networks(remote_addr, split_list(row["allowed_networks"])):
-            return None
-        last = row["last_use_date"]
-        if not last or (now - last).total_seconds() > LAST_USE_STEP:
-            self._note_use(row["id"], remote_addr, now)
-        return f"token:{row['id']}"
+        rows = self.env.cr.dictfetchall()
+        if rows:
+            return rows, rows[0]["count"] or 0, left
+        return [], *counter._peek(failure_counter(remote_addr), FAILURE_WINDOW)
 
     @api.model
-    def _check_password(self, endpoint, given):
+    def _check_password(self, endpoint, given, checks):
         config = self.env["bj.api.sync.config"].sudo().browse(endpoint.config_id)
-        if not isinstance(given, credential.Basic):
+        if not (
+            isinstance(given, credential.Basic)
+            and endpoint.auth_login
+            and credential.same(given.login, endpoint.auth_login)
+        ):
             credential.dummy_verify()
             return None
-        right_login = credential.same(given.login, endpoint.auth_login)
-        hashed = config.auth_password_secret
-        right_password = credential.verify_password_once(given.password, hashed or "")
-        return f"login:{given.login}" if right_login and right_password else None
+        hashed = config.auth_password_secret or ""
+        if not checks.is_password(given.password, hashed):
+            return None
+        if credential.needs_update(hashed):
+            self._renew_password(config, hashed, given.password)
+        return f"login:{given.login}"
 
     @api.model
-    def _check_headers(self, endpoint, headers):
+    def _renew_password(self, config, hashed, text):
+        """Keep a right password at today's cost; nobody else has it in clear."""
+        with own_transaction(self.env.registry) as cr:
+            cr.execute(
+                """UPDATE bj_api_sync_config SET auth_password_secret = %s
+                   WHERE id IN (SELECT id FROM bj_api_sync_config
+                                WHERE id = %s AND auth_password_secret = %s
+                                FOR NO KEY UPDATE SKIP LOCKED)""",
+                [credential.hash_password(text), config.id, hashed],
+            )
+
+    @api.model
+    def _check_headers(self, endpoint, headers, checks):
         if not endpoint.headers:
             return True
         config = self.env["bj.api.sync.config"].sudo().browse(endpoint.config_id)
         matches = [
-            header._matches(headers.get(header.name.lower()))
+            header._matches(headers.get(header.name.lower()), checks)
             for header in config.header_ids
         ]
-        return all(matches)  # of all, so that the first wrong one takes no less time
+        # Of all, so that the first wrong one takes no less time. None is none that is
+        # right: the endpoint was read when it had some.
+        return bool(matches) and all(matches)
 
     @api.model
     def _check_network(self, networks, remote_addr):
@@ -149,9 +203,27 @@ class BjApiSyncGate(models.AbstractModel):
             raise error
 
     @api.model
-    def _note_failure(self, remote_addr):
+    def _note_failure(self, remote_addr, times=1):
+        """Count a wrong credential, once for each endpoint that it was tried at."""
         counter = self.env["bj.api.sync.counter"]
-        counter._add({failure_counter(remote_addr): FAILURE_WINDOW})
+        counter._add({failure_counter(remote_addr): FAILURE_WINDOW}, times)
+
+    @api.model
+    def _warn_of_proxy(self, request):
+        fault = self._find_proxy_fault(request)
+        if fault and proxy_watch.is_news(time.monotonic()):
+            _logger.warning(
+                "A call came with X-Forwarded-For, but counts as one of %s, as all calls "
+                "through that proxy do: %s. Without a proxy in front the caller has made "
+                "it up, and nothing is wrong.",
+                request.remote_addr,
+                fault,
+            )
+
+    @api.model
+    def _find_proxy_fault(self, request):
+        is_proxy_mode = tools.config["proxy_mode"]
+        return proxy_watch.find_fault(request.headers, is_proxy_mode)
 
     @api.model
     def _count_row(self, remote_addr, status):
@@ -241,6 +313,24 @@ class BjApiSyncGate(models.AbstractModel):
         company = self.env["res.company"].browse(endpoint.company_id)
         for name, value in endpoint.company_facts:
             self.env.cache.insert_missing(company, company._fields[name], [value])
+
+
+def is_open(endpoint):
+    """Tell whether nobody has to prove anything; a header without a value is not open,
+    but shut."""
+    return endpoint.auth_type == "none" and not endpoint.headers
+
+
+def is_random(row, digest):
+    """Tell whether a token is a generated one with this SHA-256."""
+    return not row["is_typed"] and credential.same(digest, row["token_hash"])
+
+
+def is_usable(row, remote_addr, now):
+    """Tell whether a token is good at this moment, for this address."""
+    is_expired = row["expiry_date"] and row["expiry_date"] <= now
+    networks = split_list(row["allowed_networks"])
+    return not is_expired and is_in_networks(remote_addr, networks)
 
 
 def failure_counter(remote_addr):

@@ -280,7 +280,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         redactor, _limit = self.env["bj.api.log"]._get_redactor()
         return Draft(
             self._get_params(config),
-            {h.name: h.value_clear or "" for h in config.header_ids if not h.is_secret},
+            {h.name: h._get_value() for h in config.header_ids if not h._is_secret()},
             redactor,
         )
 
@@ -399,7 +399,7 @@ class BjApiSyncOutbound(models.AbstractModel):
             if name.lower() == "content-type" and value:
                 return str(value)
         for header in config.header_ids:
-            if header.name.lower() == "content-type" and header.is_secret:
+            if header.name.lower() == "content-type" and header._is_secret():
                 return header._get_value()
         return "application/json"
 

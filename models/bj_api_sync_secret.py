@@ -18,7 +18,18 @@ class BjApiSyncSecret(models.AbstractModel):
 
     @api.model
     def _hash_password(self, text):
-        return credential.hash_password(text) if text else False
+        if not text:
+            return False
+        try:
+            return credential.hash_password(text)
+        except ValueError as error:
+            raise UserError(
+                self.env._(
+                    "The password is too long (%(length)s characters): type one of at "
+                    "most 4096.",
+                    length=len(text),
+                )
+            ) from error
 
     @api.model
     def _encrypt(self, text):
@@ -91,14 +102,20 @@ class BjApiSyncSecret(models.AbstractModel):
             ) from error
 
     @api.model
-    def _digest(self, text):
-        """Return the hash that a secret header of a caller is compared with."""
-        return credential.hash_token(text)
+    def _hash_typed(self, text):
+        """Return what is kept of a header's value that callers have to send."""
+        return credential.hash_typed(text)
 
-    @api.model
-    def _matches_digest(self, text, digest):
-        return credential.same(credential.hash_token(text), digest or "")
+    @api.autovacuum
+    def _renew_old_hashes(self):
+        """Keep what was typed before as what is typed now: salted and slow to try.
 
-    @api.model
-    def _same(self, text, expected):
-        return credential.same(text, expected)
+        It was kept as a bare SHA-256, of which the new form is made, so that nobody has to
+        type anything again. Header values that are in clear though their name says that
+        they are secret are sealed.
+        """
+        tokens = self.env["bj.api.sync.token"].sudo()
+        tokens.with_context(active_test=False).search(
+            [("is_typed", "=", True)]
+        )._renew_hashes()
+        self.env["bj.api.sync.header"].sudo().search([])._renew_hashes()

@@ -55,24 +55,23 @@ class BjApiSyncSecretValue(models.AbstractModel):
     def _store_value(self, text):
         self.ensure_one()
         is_secret = self._is_secret(text)
-        # sudo: nobody has access to the sealed value; the record itself was checked.
-        super(BjApiSyncSecretValue, self.sudo()).write(
-            {
-                "value_clear": False if is_secret else text,
-                "value_secret": self._seal(text) if text and is_secret else False,
-            }
+        self._write_columns(
+            value_clear=False if is_secret else text,
+            value_secret=self._seal(text) if text and is_secret else False,
         )
 
+    def _write_columns(self, **vals):
+        # sudo: nobody has access to the sealed value; the record itself was checked.
+        super(BjApiSyncSecretValue, self.sudo()).write(vals)
+
     def _drop_secrets(self):
-        sealed = self.sudo().filtered("value_secret")
-        super(BjApiSyncSecretValue, sealed).write({"value_secret": False})
+        self.sudo().filtered("value_secret")._write_columns(value_secret=False)
 
     def _rotate_secrets(self):
         """Encrypt the values that are sent anew, under the installation's first key."""
         secret = self.env["bj.api.sync.secret"]
         for record in self.sudo().filtered("value_secret"):
-            sealed = secret._rotate(record.value_secret)
-            super(BjApiSyncSecretValue, record).write({"value_secret": sealed})
+            record._write_columns(value_secret=secret._rotate(record.value_secret))
 
     def _get_value(self):
         """Return the value to send, in clear."""

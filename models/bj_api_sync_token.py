@@ -8,11 +8,10 @@ MIN_LENGTH = 16  # characters of a typed token below which it could be guessed
 
 
 class BjApiSyncToken(models.Model):
-    """An inbound bearer token: only its SHA-256 is kept, so a dump cannot log in.
+    """An inbound bearer token: only a hash is kept, so a dump cannot log in.
 
-    A plain hash is enough, unlike for passwords, because a generated token has 32 random
-    bytes; checking it costs less than a microsecond where a slow hash costs milliseconds
-    of every request.
+    The SHA-256 of a generated one is enough, because it has 32 random bytes; checking it
+    costs less than a microsecond. What somebody typed is kept like a password.
     """
 
     _name = "bj.api.sync.token"
@@ -87,6 +86,7 @@ class BjApiSyncToken(models.Model):
                 text,
                 name=self.env._("Bearer Token field"),
                 is_typed=True,
+                token_hash=credential.hash_typed(text),
                 is_short=len(credential.strip_bearer(text)) < MIN_LENGTH,
             )
 
@@ -105,6 +105,12 @@ class BjApiSyncToken(models.Model):
                 **vals,
             }
         )
+
+    def _renew_hashes(self):
+        """See ``bj.api.sync.secret``."""
+        for token in self.sudo():
+            if token.is_typed and credential.is_digest(token.token_hash):
+                token.token_hash = credential.renew_typed(token.token_hash)
 
     def action_revoke(self):
         self.active = False

@@ -511,7 +511,7 @@ class TestSecrets(ConfigCase):
                 ("auth_password", "bearer_token", "signing_secret"), SECRET
             )
             config.write({**secrets, "header_ids": [Command.create(header)]})
-            for vals in ({"value": "other"}, {"is_secret": False}, {"value": "clear"}):
+            for vals in ({"value": "other"}, {"is_secret": False, "value": "clear"}):
                 config.header_ids = [Command.update(config.header_ids.id, vals)]
             config.write({"auth_type": "basic", "auth_login": "me"})
             self.assertEqual(config.auth_password, MASK)

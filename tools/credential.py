@@ -23,7 +23,7 @@ _logger = logging.getLogger("bj.api.credential")
 TOKEN_PREFIX = "bjas_"
 SHOWN_CHARACTERS = 12
 MAX_HEADER_BYTES = 8 * 1024
-MAX_REMEMBERED = 1000  # passwords found right, in each process
+MAX_REMEMBERED = 1000  # checks of passwords and the like, in each process
 KEY_FILE = "bj_api_sync.key"
 KEY_OPTION = "bj_api_sync_key"
 KEY_VARIABLE = "BJ_API_SYNC_KEY"
@@ -33,9 +33,13 @@ HOW_TO_MAKE_A_KEY = (
     "print(Fernet.generate_key().decode())'"
 )
 
-# A password is checked on every call, where Odoo checks one per login: the cost is
-# chosen for milliseconds, and the throttle on failures does the rest.
-_passwords = CryptContext(["pbkdf2_sha512"], pbkdf2_sha512__rounds=6_000)
+# OWASP's advice (2023) for PBKDF2 with HMAC-SHA512. What is right costs this once in each
+# process, see :class:`Checks`; how often a wrong one may cost it, the throttle says.
+ROUNDS = 210_000
+_passwords = CryptContext(["pbkdf2_sha512"], pbkdf2_sha512__rounds=ROUNDS)
+# The hash of nothing that anybody knows.
+_DUMMY_HASH = f"$pbkdf2-sha512${ROUNDS}${'A' * 22}${'A' * 86}"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class SecretError(Exception):
@@ -93,7 +97,7 @@ def _sha256(text):
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-# Passwords ----------------------------------------------------------------------------
+# Passwords, and whatever else somebody has made up ------------------------------------
 
 
 def hash_password(text):
@@ -107,41 +111,107 @@ def verify_password(text, hashed):
     What is no hash at all is answered like a wrong password, and in like time.
     """
     try:
-        return _passwords.verify(text, hashed)
+        right = bool(hashed) and _passwords.verify(text, hashed)
+        is_slow = bool(hashed) and not needs_update(hashed)
     except (TypeError, ValueError):  # no hash, unknown scheme, oversized password
+        right = is_slow = False
+    if not right and not is_slow:
         dummy_verify()
-        return False
-
-
-_process_key = secrets.token_bytes(32)
-_right = set()  # (hash, HMAC of the password): neither gives the password away
-
-
-def verify_password_once(text, hashed):
-    """As :func:`verify_password`, at its cost only for the first time and when wrong.
-
-    A caller with Basic Auth sends his password with each request. Another password has
-    another hash, so what is remembered cannot outlive a change.
-    """
-    given = hmac.digest(_process_key, text.encode("utf-8", "surrogatepass"), "sha256")
-    if (hashed, given) in _right:
-        return True
-    if not verify_password(text, hashed):
-        return False
-    if len(_right) >= MAX_REMEMBERED:
-        _right.clear()
-    _right.add((hashed, given))
-    return True
+    return right
 
 
 def dummy_verify():
     """Take as long as :func:`verify_password`, for a login that does not exist."""
-    _passwords.dummy_verify()
+    _passwords.verify("", _DUMMY_HASH)
 
 
 def needs_update(hashed):
     """Tell whether a hash was made at another cost than today's."""
     return _passwords.needs_update(hashed)
+
+
+def hash_typed(text):
+    """Return the salted hash to store for a token or header value that somebody typed.
+
+    Nobody knows how well it can be guessed, so it is kept like a password.
+    """
+    return renew_typed(hash_token(text))
+
+
+def renew_typed(digest):
+    """Return what :func:`hash_typed` would, for a text of which the SHA-256 is stored.
+
+    That is how it was kept before: nobody has to type it again.
+    """
+    return _passwords.hash(digest)
+
+
+def is_digest(stored):
+    """Tell whether a stored hash is a bare SHA-256, which is fast to try."""
+    return bool(_SHA256.fullmatch(stored or ""))
+
+
+_process_key = secrets.token_bytes(32)
+# (hash, HMAC of the text): neither gives the text away, and a changed one has another hash.
+_right = set()
+_wrong = set()
+
+
+class Checks:
+    """The slow checks of one call, and what this process remembers of them.
+
+    A caller sends its password with each request: each process pays for it once. So that
+    nobody learns from the time of a refusal which part of several was right, a call that
+    is refused pays for what was remembered as well: see :meth:`make_up`.
+    """
+
+    def __init__(self):
+        self._spared = 0
+        self._failed = []
+
+    def is_password(self, text, hashed):
+        """As :func:`verify_password`, at once for what is known."""
+        text = text.encode("utf-8", "surrogatepass")
+        pair = (hashed, hmac.digest(_process_key, text, "sha256"))
+        if pair in _right or pair in _wrong:
+            self._spared += 1
+            return pair in _right
+        if verify_password(text, hashed):
+            _remember(_right, pair)
+            return True
+        self._failed.append(pair)
+        return False
+
+    def is_typed(self, text, stored):
+        """Tell whether ``text`` is what :func:`hash_typed` or :func:`hash_token` kept.
+
+        Nothing is never right, whatever is stored.
+        """
+        digest = hash_token(text)
+        if is_digest(stored):
+            right = hmac.compare_digest(digest, stored)
+        else:
+            right = self.is_password(digest, stored)
+        return right and bool(strip_bearer(text))
+
+    def make_up(self):
+        """Take the time that was spared, for a call that is refused."""
+        for _time in range(self._spared):
+            dummy_verify()
+
+    def remember_failed(self):
+        """Remember what was wrong here of a call that was right elsewhere.
+
+        Not of others: guesses would push everything else out.
+        """
+        for pair in self._failed:
+            _remember(_wrong, pair)
+
+
+def _remember(pairs, pair):
+    if len(pairs) >= MAX_REMEMBERED:
+        pairs.clear()
+    pairs.add(pair)
 
 
 # Authorization header -----------------------------------------------------------------
