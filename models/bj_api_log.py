@@ -10,6 +10,7 @@ from odoo.modules import module
 
 from ..tools import redact
 from ..tools.script_state import is_running
+from .bj_api_sync_gate import is_open
 
 _logger = logging.getLogger("bj.api.log")
 
@@ -192,6 +193,7 @@ class BjApiLog(models.Model):
             return
         registry = self.env.registry
         try:
+            stranger = self._get_stranger(vals, stranger)
             if stranger is not None:
                 gate = self.env["bj.api.sync.gate"]
                 left = gate._count_row(stranger, vals["status"])
@@ -205,6 +207,23 @@ class BjApiLog(models.Model):
                 log._record(level, vals)
         except Exception:  # an answer must never fail because of its log row
             _logger.exception("Request %s could not be logged", vals.get("request_id"))
+
+    @api.model
+    def _get_stranger(self, vals, stranger):
+        """Return the address to count a row for, ``None`` for a caller who is known.
+
+        Where nobody has to prove anything, a caller is known by nothing: what he does is
+        kept in full, but not any number of calls that come to nothing.
+        """
+        if stranger is None and (vals.get("direction"), vals["status"]) == (
+            "in",
+            "error",
+        ):
+            endpoints = self.env["bj.api.sync.config"]._get_endpoints().values()
+            config_id = vals.get("config_id")
+            if any(is_open(e) for e in endpoints if e.config_id == config_id):
+                return vals.get("remote_addr") or ""
+        return stranger
 
     @api.model
     def _record_read(self, level, vals):
