@@ -1,4 +1,5 @@
 from . import (
+    bj_api_sync_schema,  # before all whose tables it mends
     base,
     bj_http_method,
     bj_api_sync_progress,

@@ -30,6 +30,7 @@ class TestPackage(PureCase):
         tops = {name.partition("/")[0] for name in inside}
         for needed in ("__manifest__.py", "__init__.py", "compat.py", "docs", "i18n"):
             self.assertIn(needed, tops)
+        self.assertIn("migrations/0.1/pre-parameter_values.py", inside)
         for own in ("tests", "dev", "devtools", "bench", "pyproject.toml", ".ci"):
             self.assertNotIn(own, tops)
         self.assertFalse([name for name in inside if "/tests/" in name])
