@@ -30,6 +30,7 @@ from ..exceptions import (
 )
 from ..models.bj_api_sync_refusal import DATA_FAILURES, data_message
 from ..tools import envelope, payload
+from ..tools.framing import frame
 from ..tools.stream import Stream
 
 _logger = logging.getLogger("bj.api.http")
@@ -53,6 +54,7 @@ HTTP_CODES = {
     408: "REQUEST_TIMEOUT",
     413: "PAYLOAD_TOO_LARGE",
 }
+CLOSING_LINE = "closing-line"  # what a caller may prefer, RFC 7240
 EXPOSED_HEADERS = (
     "ETag, Link, Location, X-Total-Count, X-Request-ID, Retry-After, "
     "Idempotent-Replayed, X-Dry-Run, X-Next-Cursor, "
@@ -119,6 +121,9 @@ class ApiDispatcher(Dispatcher):
     def _respond_in_chunks(self, answer):
         """Return a response that reads its rows while they are sent, and logs then."""
         is_lines = answer.kind == "lines"
+        is_closed = is_lines and self.inbound.prefers(CLOSING_LINE)
+        environ = self.request.httprequest._HTTPRequest__environ
+        frame(environ)
         empty = dataclasses.replace(answer, payload=[])
         empty = payload.dumps(envelope.success(self._format, empty))
         start, _brackets, end = empty.partition(b"[]")
@@ -127,14 +132,15 @@ class ApiDispatcher(Dispatcher):
             payload.dumps_lines if is_lines else payload.dumps_rows,
             (b"", b"", b"") if is_lines else (start + b"[", b",", b"]" + end),
             report=self._report_break if is_lines else None,
-            connection=self.request.httprequest._HTTPRequest__environ.get(
-                "werkzeug.socket"
-            ),
+            finish=report_end if is_closed else None,
+            connection=environ.get("werkzeug.socket"),
             on_close=lambda stream: self._log_stream(answer, response, stream),
         )
         response = self._make_response(stream, answer.status, answer.headers)
         if is_lines:
             response.headers["Content-Type"] = payload.NDJSON
+        if is_closed:
+            response.headers["Preference-Applied"] = CLOSING_LINE
         return response
 
     def _report_break(self, exc):
@@ -304,6 +310,11 @@ class ApiDispatcher(Dispatcher):
         with self.request.registry.cursor() as cr:
             log = api.Environment(cr, SUPERUSER_ID, {})["bj.api.log"]
             log._record_apart(level, vals, stranger=stranger)
+
+
+def report_end(rows):
+    """Return the last line of whole NDJSON, for who has asked for it; it is no row."""
+    return payload.dumps_lines([{"success": True, "rows": rows}])
 
 
 def conflict_message(exc, cause):

@@ -245,8 +245,7 @@ class BjApiSyncInbound(models.AbstractModel):
     @api.model
     def _parse_flags(self, request):
         flags = query.parse_flags(request.query)
-        preferences = request.headers.get("prefer", "").replace(" ", "").lower()
-        if "handling=lenient" in preferences.split(","):
+        if request.prefers("handling=lenient"):
             flags = dataclasses.replace(flags, partial=True)
         return flags
 

@@ -39,6 +39,11 @@ class InboundRequest:
             for name, text in self.query
         )
 
+    def prefers(self, preference):
+        """Tell whether the caller has sent it in ``Prefer`` (RFC 7240)."""
+        text = self.headers.get("prefer", "").replace(" ", "").lower()
+        return preference in text.split(",")
+
 
 @dataclass(frozen=True)
 class ApiResponse:

@@ -174,6 +174,12 @@ def _record_id_text(contract):
     return f"Value of {key}, or the Odoo id, as the endpoint is configured."
 
 
+_CLOSING_LINE = (
+    'with "Prefer: closing-line" its last line is {"success": true, "rows": n}, without '
+    "which it is not whole."
+)
+
+
 def _list(contract, components):
     schema = {"type": "array", "items": components.record(contract)}
     headers = {
@@ -193,8 +199,12 @@ def _list(contract, components):
         "list",
         f"List {contract.endpoint}",
         description="A long list is sent while it is read. As application/x-ndjson the "
-        f"limit is {contract.max_limit} unless another one is sent.",
-        parameters=[*_list_parameters(contract), *components.common("read")],
+        f"limit is {contract.max_limit} unless another one is sent; {_CLOSING_LINE}",
+        parameters=[
+            *_list_parameters(contract),
+            components.parameter("PreferLine"),
+            *components.common("read"),
+        ],
         responses={"200": answer},
         errors=_READ_ERRORS,
     )
@@ -1058,6 +1068,11 @@ _PARAMETERS = {
         "Prefer",
         "handling=lenient is partial=true.",
         {"type": "string", "enum": ["handling=lenient", "handling=strict"]},
+    ),
+    "PreferLine": _request_header(
+        "Prefer",
+        "closing-line adds a last line to application/x-ndjson that is no row.",
+        {"type": "string", "enum": ["closing-line"]},
     ),
     "Partial": _query(
         "partial",

@@ -11,22 +11,28 @@ class Stream:
 
     The first chunk is read at once: what fails there is answered as any other error.
     What fails later comes after status 200, so NDJSON ends with a line that tells it,
-    and the connection of an array is reset: neither can be taken for a whole list.
+    and the connection of an array is reset: neither can be taken for a whole list. What
+    a killed process has left shows by its framing, or by the last line that it lacks.
 
     :param chunks: generator of lists of rows
     :param encode: ``function(rows)`` that gives their bytes
     :param tuple frame: bytes before the rows, between two chunks and after the rows
     :param report: ``function(error)`` that gives the last line of NDJSON that breaks
         off, ``None`` for an array
+    :param finish: ``function(rows)`` that gives the last line of whole NDJSON, ``None``
+        for none
     :param connection: socket of the caller, ``None`` if the server does not tell
     :param on_close: ``function(stream)`` that is called once, however it ended
     """
 
-    def __init__(self, chunks, encode, frame, report, connection, on_close):
+    def __init__(
+        self, chunks, encode, frame, report, connection, on_close, finish=None
+    ):
         self.chunks = chunks
         self.encode = encode
         self.frame = frame
         self.report = report
+        self.finish = finish
         self.connection = connection
         self.on_close = on_close
         self.rows = 0  # that were handed to the server
@@ -52,6 +58,7 @@ class Stream:
             end = self.report(error)
         else:
             self.is_whole = True
+            end = self.finish(self.rows) if self.finish else end
         yield self._count(end, [])
 
     @property

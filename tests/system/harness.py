@@ -98,7 +98,9 @@ class Server:
         """Start the processes, also again after a stop or a kill."""
         port = dev.free_port()
         self.url = f"http://127.0.0.1:{port}"
-        ports = ["--http-port", port, "--gevent-port", dev.free_port()]
+        gevent_port = dev.free_port()
+        self.gevent_url = f"http://127.0.0.1:{gevent_port}"  # served with workers only
+        ports = ["--http-port", port, "--gevent-port", gevent_port]
         command = SETUP.command("-d", self.database, *ports, *self.options)
         with self.log_path.open("a") as log:
             self.process = dev.Process(command, log, env=self.env)
