@@ -2,7 +2,7 @@ from contextlib import contextmanager
 
 from odoo import api, fields, models
 
-from ..tools import origin
+from ..tools import url as url_tools
 from .bj_api_sync_config import SECRETS
 
 
@@ -46,7 +46,7 @@ class BjApiSyncConfig(models.Model):
         return self.env.su or self.env.user._is_system()
 
     def _is_other_address(self, url):
-        return origin.get_address(self.url) != origin.get_address(url)
+        return url_tools.get_address(self.url) != url_tools.get_address(url)
 
     def _has_sent_secrets(self):
         config_sudo = self.sudo()
@@ -82,7 +82,7 @@ class BjApiSyncConfig(models.Model):
         return {
             config: frozenset(
                 source
-                for path in origin.get_host_keys(config.url)
+                for path in url_tools.get_host_keys(config.url)
                 for source in config._get_sources(path, frozenset())
             )
             for config in configs

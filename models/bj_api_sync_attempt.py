@@ -9,7 +9,8 @@ from odoo import api, models
 from odoo.exceptions import UserError
 from odoo.modules.module import get_manifest
 
-from ..tools import origin, redact, retry, signature, transport
+from ..tools import redact, retry, signature, transport
+from ..tools import url as url_tools
 from ..tools.message import OutboundRequest
 from .bj_api_sync_config import split_list
 from .bj_api_sync_delivery import TRICKLE_SECONDS, Settlement
@@ -199,7 +200,7 @@ class BjApiSyncOutbound(models.AbstractModel):
         made while somebody had the Request URL lead to a host of his own.
         """
         has_secret = target.credential or target.signing_secrets
-        if has_secret and url and not origin.leads_to(target.url, url):
+        if has_secret and url and not url_tools.leads_to(target.url, url):
             raise UserError(
                 self.env._(
                     "It was made for %(here)s, but the Request URL of %(config)s leads to "
@@ -357,7 +358,7 @@ class BjApiSyncOutbound(models.AbstractModel):
 
 
 def describe_address(url):
-    scheme, host, port = origin.get_address(url)
+    scheme, host, port = url_tools.get_address(url)
     return f"{scheme}://{host}:{port}"
 
 
