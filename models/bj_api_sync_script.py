@@ -307,7 +307,7 @@ def _evaluate(source, mode, context, outcomes=()):
     try:
         value = _call_safe_eval(source, mode, context)
         for name in outcomes:
-            script_result.check(name, context.get(name), models.BaseModel)
+            script_result.check(name, context.get(name), (models.BaseModel,))
     finally:
         for name in (*OPERATIONS, *script_rewrite.OWN_NAMES, "__builtins__"):
             context.pop(name, None)
@@ -327,7 +327,7 @@ def _call_safe_eval(source, mode, context):
     # `map` and generators would run later, out of the sandbox's sight and its deadline.
     value = list(value) if hasattr(value, "__next__") else value
     if value is not NOTHING:
-        script_result.check("result", value, models.BaseModel)
+        script_result.check("result", value, (models.BaseModel,))
     return value
 
 

@@ -98,9 +98,9 @@ def _check_power(base, exponent):
 
 
 def _check_shift(number, count):
-    if isinstance(number, int) and isinstance(count, int):
-        if number.bit_length() + count > MAX_BITS:
-            raise TooLarge(f"the number would have more than {MAX_BITS} bits")
+    are_whole = isinstance(number, int) and isinstance(count, int)
+    if are_whole and number.bit_length() + count > MAX_BITS:
+        raise TooLarge(f"the number would have more than {MAX_BITS} bits")
 
 
 def _check_format(template, values):
@@ -155,9 +155,9 @@ def operand(value):
 def member(value, items):
     """``value in items``."""
     operand(value)
-    if isinstance(value, _TEXTS) and isinstance(items, list | tuple):
-        if len(value) * len(items) > MAX_WORK:
-            raise TooLarge("the text is too long to be looked for in so many values")
+    are_many = isinstance(value, _TEXTS) and isinstance(items, list | tuple)
+    if are_many and len(value) * len(items) > MAX_WORK:
+        raise TooLarge("the text is too long to be looked for in so many values")
     return value in items
 
 

@@ -39,7 +39,7 @@ def check(name, value, records=()):
             _check_text(place, item)
         elif isinstance(item, float | int) and not isinstance(item, bool):
             _check_number(item)
-        elif isinstance(item, _PLAIN) or isinstance(item, records):
+        elif isinstance(item, (*_PLAIN, *records)):
             continue
         elif isinstance(item, _MANY):
             left -= len(item)
