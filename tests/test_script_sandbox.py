@@ -248,6 +248,12 @@ class TestLasting(ScriptCase):
 
 
 class TestResults(ScriptCase):
+    def setUp(self):
+        super().setUp()
+        # However slow the machine is, what is too much is noticed first.
+        parameters = self.env["ir.config_parameter"].sudo()
+        parameters.set_param("bj_api_sync.script_timeout", "300")
+
     def test_what_is_no_data_is_an_error_that_says_what_and_where(self):
         for source, message in [
             ("lambda x: x", "`result` is a function"),
