@@ -4,6 +4,9 @@ from odoo.exceptions import AccessError
 X2MANY = ("one2many", "many2many")
 # Types whose values are compared as they are read, because they have no simple form.
 STRUCTURED = ("json", "properties", "properties_definition")
+# Lines of one list that are looked at to find equal ones. Of so many that this does not
+# do, some may be made anew; what the list is in the end stays the same.
+MAX_LOOKS = 100_000
 
 
 class BjApiSyncDiff(models.AbstractModel):
@@ -157,7 +160,7 @@ class BjApiSyncDiff(models.AbstractModel):
         taken = {child.record.id for child in links.nodes if child.record}
         taken |= links.archived
         lines = [line for line in links.lines.values() if line.id not in taken]
-        indexes = {}
+        indexes, looks = {}, MAX_LOOKS
         for node in nodes if lines else ():
             names = tuple(
                 sorted(
@@ -167,11 +170,16 @@ class BjApiSyncDiff(models.AbstractModel):
                 )
             )
             if names not in indexes:
-                indexes[names] = self._index_lines(lines, names)
+                looks -= len(lines)
+                indexes[names] = self._index_lines(lines, names) if looks > 0 else {}
             wanted = tuple(
                 self._get_wanted(lines[0], name, node.vals[name]) for name in names
             )
-            for line in indexes[names].get(wanted, ()):
+            waiting = indexes[names].get(wanted, [])
+            while waiting and waiting[0].id in taken:
+                del waiting[0]
+            for line in waiting[: max(looks, 0)]:
+                looks -= 1
                 node.record = line
                 if line.id not in taken and not self._get_changes(node):
                     taken.add(line.id)
