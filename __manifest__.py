@@ -36,6 +36,7 @@
     ],
     "images": ["static/description/configuration.png"],
     "post_init_hook": "categorise_groups",
+    "uninstall_hook": "leave_nothing",
     "demo": ["demo/bj_api_sync_config_demo.xml"],
     "assets": {
         "web.assets_backend": [

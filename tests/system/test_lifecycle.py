@@ -20,6 +20,7 @@ LEFTOVERS = {
         WHERE name::text LIKE '%API Synchronization%'""",
     "parameters": "SELECT key FROM ir_config_parameter WHERE key LIKE 'bj\\_%'",
     "activities": "SELECT id FROM mail_activity WHERE res_model LIKE 'bj.%'",
+    "activity types": "SELECT id FROM mail_activity_type WHERE name::text LIKE '%API %'",
     "menus": "SELECT id FROM ir_ui_menu WHERE name::text LIKE '%BJ API%'",
 }
 
@@ -36,6 +37,31 @@ env["bj.api.sync.token"]._generate(
     env.ref("bj_api_sync.config_partner_in_demo"), "lifecycle"
 )
 env["mail.activity"].create({"res_model_id": env["ir.model"]._get_id(config._name), "res_id": config.id})
+partner = env.ref("base.res_partner_1")
+for kind in ("destination", "paused", "failed", "scheduler"):
+    kind = env.ref(f"bj_api_sync.mail_activity_type_{kind}")
+    for record in (config, partner):
+        for is_done in (False, True):
+            activity = env["mail.activity"].create({
+                "res_model_id": env["ir.model"]._get_id(record._name),
+                "res_id": record.id,
+                "activity_type_id": kind.id,
+            })
+            if is_done:
+                activity.action_feedback("done")
+set_param = env["ir.config_parameter"].set_param
+set_param("bj_api_sync.blocked_networks", "10.0.0.0/8")
+set_param("bj_api_sync.stream_rows", "50")
+lines = [(0, 0, {"api_key": "name", "field_path": "name", "is_record_identifier": True})]
+ring = env["bj.api.sync.config"].create([
+    {"name": name, "request_type": "in", "model_id": config.model_id.id, "line_ids": lines}
+    for name in ("Parents", "Children")
+])
+for mapped, by, path in ((ring[0], ring[1], "child_ids"), (ring[1], ring[0], "parent_id")):
+    mapped.line_ids = [(0, 0, {
+        "api_key": path, "field_path": path, "value_type": "relational_mapping",
+        "mapping_config_id": by.id, "nested_format": "identifier",
+    })]
 env.cr.commit()
 print(env["bj.api.sync.delivery"].search_count([]), env["bj.api.log"].search_count([]))
 """
@@ -86,10 +112,11 @@ class TestLifecycle(unittest.TestCase):
         with self.subTest("uninstall"):
             there = self.find_leftovers()  # or the statements would prove nothing
             self.assertEqual(set(there), set(LEFTOVERS))
-            self.server.shell(
+            printed = self.server.shell(
                 "env['ir.module.module'].search([('name', '=', 'bj_api_sync')])"
                 ".button_immediate_uninstall()\n"
             )
+            self.assertNotIn(" ERROR ", printed)
             self.assertEqual(self.find_leftovers(), {})
         with self.subTest("once more"):
             self.assertEqual(self.run_odoo("-i", "bj_api_sync"), [])
