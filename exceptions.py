@@ -139,6 +139,7 @@ class DryRun(HTTPException):
 # PostgreSQL 18, unique, exclusion.
 STILL_USED = ("23503", "23001")
 CONFLICT_CODES = (*STILL_USED, "23505", "23P01")
+DATABASE_BUSY = "The database is busy, repeat the request %s."  # its request id
 # Odoo's own text names rules, users and hidden records; it goes to the log only.
 ACCESS_REFUSED = "The user that this endpoint runs as has no right to do this."
 

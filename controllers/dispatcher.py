@@ -4,7 +4,6 @@ import time
 import traceback
 from functools import partial
 
-from odoo import SUPERUSER_ID, api
 from odoo.exceptions import (
     AccessDenied,
     AccessError,
@@ -13,22 +12,22 @@ from odoo.exceptions import (
     UserError,
 )
 from odoo.http import Dispatcher, Response
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from psycopg2 import IntegrityError
-from psycopg2.errors import QueryCanceled
-from psycopg2.pool import PoolError
 from werkzeug.exceptions import HTTPException
 
 from ..exceptions import (
     ACCESS_REFUSED,
     CONFLICT_CODES,
+    DATABASE_BUSY,
     STILL_USED,
     ApiError,
     DryRun,
     PayloadError,
     ScriptError,
 )
+from ..models.bj_api_log_apart import record_apart
 from ..models.bj_api_sync_refusal import DATA_FAILURES, data_message
+from ..models.bj_api_sync_transaction import is_busy
 from ..tools import envelope, payload
 from ..tools.framing import frame
 from ..tools.stream import Stream
@@ -44,9 +43,6 @@ ODOO_ERRORS = (
     (UserError, 400, "VALIDATION_ERROR", None),
     (RedirectWarning, 400, "VALIDATION_ERROR", None),
 )
-# Odoo has repeated the request, or has waited for a connection, in vain, or a statement
-# has taken longer than the database allows.
-BUSY = (*PG_CONCURRENCY_EXCEPTIONS_TO_RETRY, PoolError, QueryCanceled)
 HTTP_CODES = {
     400: "BAD_REQUEST",
     404: "NOT_FOUND",
@@ -62,12 +58,29 @@ EXPOSED_HEADERS = (
 )
 
 
+class LoggedResponse(Response):
+    """An answer whose log row is written just before it goes out.
+
+    Odoo calls it when the transaction of the call is over and its connection is back in
+    the pool, and only once: what a repetition or an error has replaced is never called.
+    """
+
+    write_row = None
+
+    def __call__(self, environ, start_response):
+        write_row, self.write_row = self.write_row, None
+        if write_row:
+            write_row()
+        return super().__call__(environ, start_response)
+
+
 class ApiDispatcher(Dispatcher):
     """Serves the API's routes: JSON whatever happens, no session, no CSRF, no form.
 
     Life of a call: ``_auth_method_bj_api_sync`` sets ``inbound`` and ``endpoint``, the
     controller returns through :meth:`respond`; whatever is raised on the way ends in
-    :meth:`handle_error`, after which Odoo rolls back and the log row is written.
+    :meth:`handle_error`. Odoo then rolls back, and the log row is written when it calls
+    the response; see :class:`LoggedResponse`.
     """
 
     routing_type = "bj_api_sync"
@@ -77,6 +90,7 @@ class ApiDispatcher(Dispatcher):
         self.inbound = None
         self.endpoint = None
         self.body = None
+        self.stream = None  # that is to be sent
         self.limits = None  # headers X-RateLimit-*, once the call has been counted
         self.started = time.perf_counter()
 
@@ -107,12 +121,13 @@ class ApiDispatcher(Dispatcher):
             action=answer.action,
             details="dry run" if answer.is_dry_run else None,
         )
-        if answer.is_dry_run:
-            self._log_after_rollback(vals)
-        elif self.inbound.method == "OPTIONS":
-            self._write_apart(vals)  # a stranger's, as nobody proves himself for it
-        elif self.inbound.method in ("GET", "HEAD"):
-            # The transaction may be read-only, and a read has no effect to be one with.
+        is_read = self.inbound.method in ("GET", "HEAD")
+        # Nobody proves himself for OPTIONS: the row is a stranger's.
+        if answer.is_dry_run or self.inbound.method == "OPTIONS":
+            self._log_later(response, vals)
+        elif is_read and self.request.env.cr.readonly:
+            self._log_later(response, vals)
+        elif is_read:  # it has no effect to be one with
             self._log(self.request.env["bj.api.log"]._record_read, vals)
         else:
             self._log(self.request.env["bj.api.log"]._record, vals)
@@ -127,7 +142,8 @@ class ApiDispatcher(Dispatcher):
         empty = dataclasses.replace(answer, payload=[])
         empty = payload.dumps(envelope.success(self._format, empty))
         start, _brackets, end = empty.partition(b"[]")
-        stream = Stream(
+        self._drop_stream()
+        self.stream = stream = Stream(
             answer.chunks,
             payload.dumps_lines if is_lines else payload.dumps_rows,
             (b"", b"", b"") if is_lines else (start + b"[", b",", b"]" + end),
@@ -142,6 +158,12 @@ class ApiDispatcher(Dispatcher):
         if is_closed:
             response.headers["Preference-Applied"] = CLOSING_LINE
         return response
+
+    def _drop_stream(self):
+        """Forget a stream that is not sent, because Odoo repeats the call or it fails."""
+        if self.stream:
+            self.stream.drop()
+        self.stream = None
 
     def _report_break(self, exc):
         """Return the last line of NDJSON that breaks off, which is no row."""
@@ -174,10 +196,8 @@ class ApiDispatcher(Dispatcher):
         self._write_apart(vals)
 
     def handle_error(self, exc):
-        """Return the response of any exception; the ORM may not be used any more.
-
-        The log row is written after the rollback, which cannot take it along then.
-        """
+        """Return the response of any exception; the ORM may not be used any more."""
+        self._drop_stream()
         if isinstance(exc, DryRun):
             return self.respond(exc.api_response)
         status, code, message = self._classify(exc)
@@ -199,7 +219,9 @@ class ApiDispatcher(Dispatcher):
         if is_dry_run:
             headers["X-Dry-Run"] = "true"
         response = self._make_response(body, status, headers)
-        if getattr(exc, "is_logged", True):
+        # Without a connection there was no call yet, only somebody who knocked.
+        is_call = self.inbound is not None or status != 503
+        if is_call and getattr(exc, "is_logged", True):
             vals = self._log_vals(response, body, status="error")
             vals.update(
                 error_message=own_message(exc) or message,
@@ -207,7 +229,7 @@ class ApiDispatcher(Dispatcher):
                 traceback=get_trace(exc),
                 details="dry run" if is_dry_run else None,
             )
-            self._log_after_rollback(vals)
+            self._log_later(response, vals)
         return response
 
     def _classify(self, exc):
@@ -227,9 +249,8 @@ class ApiDispatcher(Dispatcher):
             code = HTTP_CODES.get(exc.code, "BAD_REQUEST")
             return exc.code, code, exc.description or exc.name
         request_id = self.inbound.request_id if self.inbound else "-"
-        if isinstance(exc, BUSY):
-            message = f"The database is busy, repeat the request {request_id}."
-            return 503, "INTERNAL_ERROR", message
+        if is_busy(exc):
+            return 503, "INTERNAL_ERROR", DATABASE_BUSY % request_id
         message = (
             f"Internal error. Tell your Odoo administrator the request {request_id}."
         )
@@ -241,9 +262,13 @@ class ApiDispatcher(Dispatcher):
 
     def _make_response(self, body, status, headers):
         if self.inbound is None:  # the request could not even be read
-            return Response(body, status=status, mimetype="application/json")
+            return LoggedResponse(
+                body, status=status, headers=headers, mimetype="application/json"
+            )
         is_head = self.inbound.method == "HEAD"
-        response = Response(b"" if is_head else body, status=status, headers=headers)
+        response = LoggedResponse(
+            b"" if is_head else body, status=status, headers=headers
+        )
         if is_head and isinstance(body, Stream):
             response.call_on_close(body.close)
         if status in (204, 304):
@@ -299,17 +324,15 @@ class ApiDispatcher(Dispatcher):
     def _log(self, record, vals):
         record(self.endpoint.log_level if self.endpoint else "full", vals)
 
-    def _log_after_rollback(self, vals):
-        self.request.env.cr.postrollback.add(partial(self._write_apart, vals))
+    def _log_later(self, response, vals):
+        """Write the row when the answer goes out, which no rollback can take along."""
+        response.write_row = partial(self._write_apart, vals)
 
     def _write_apart(self, vals):
         level = self.endpoint.log_level if self.endpoint else "full"
         is_known = self.inbound is not None and self.inbound.credential
         stranger = None if is_known else self.request.httprequest.remote_addr or ""
-        # A cursor only to reach the model; the row gets one of its own.
-        with self.request.registry.cursor() as cr:
-            log = api.Environment(cr, SUPERUSER_ID, {})["bj.api.log"]
-            log._record_apart(level, vals, stranger=stranger)
+        record_apart(self.request.registry, level, vals, stranger)
 
 
 def report_end(rows):

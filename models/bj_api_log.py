@@ -5,12 +5,11 @@ from functools import lru_cache
 from itertools import chain
 
 import psycopg2
-from odoo import SUPERUSER_ID, api, fields, models, tools
+from odoo import api, fields, models, tools
 from odoo.modules import module
 
 from ..tools import redact
 from ..tools.script_state import is_running
-from .bj_api_sync_gate import is_open
 
 _logger = logging.getLogger("bj.api.log")
 
@@ -19,10 +18,6 @@ HEADER_FIELDS = ("request_headers", "response_headers")
 MESSAGE_FIELDS = ("error_message", "traceback", "details")
 ECHO_FIELDS = ("response_data", "response_headers", *MESSAGE_FIELDS)
 MAX_BODY_BYTES = 64 * 1024  # unless bj_api_sync.log_body_bytes says otherwise
-LAST_ROW = (
-    "Last row for this address: more calls of it without a right credential are not"
-    " logged until five minutes begin anew."
-)
 NO_WAIT_FOR_A_READ = """SELECT set_config('synchronous_commit', 'off', true)
     WHERE txid_current_if_assigned() IS NULL;"""
 VACUUM_BATCH = 10_000  # rows a statement, so that no vacuum holds locks for long
@@ -180,61 +175,12 @@ class BjApiLog(models.Model):
         }
 
     @api.model
-    def _record_apart(self, level, vals, stranger=None):
-        """Write one row in a transaction of its own, which a rollback cannot take along.
-
-        Losing the last rows in a crash of PostgreSQL is better than making each call
-        wait for the disk, so the commit is not synchronous.
-
-        :param str stranger: address of a caller whom no credential proves: no more rows
-            are written for it than tell what is wrong
-        """
-        if not is_wanted(level, vals):
-            return
-        registry = self.env.registry
-        try:
-            stranger = self._get_stranger(vals, stranger)
-            if stranger is not None:
-                gate = self.env["bj.api.sync.gate"]
-                left = gate._count_row(stranger, vals["status"])
-                if left < 0:
-                    return
-                if not left:
-                    vals["details"] = LAST_ROW
-            with registry.cursor() as cr:
-                cr.execute("SET LOCAL synchronous_commit TO OFF")
-                log = api.Environment(cr, SUPERUSER_ID, {})["bj.api.log"]
-                log._record(level, vals)
-        except Exception:  # an answer must never fail because of its log row
-            _logger.exception("Request %s could not be logged", vals.get("request_id"))
-
-    @api.model
-    def _get_stranger(self, vals, stranger):
-        """Return the address to count a row for, ``None`` for a caller who is known.
-
-        Where nobody has to prove anything, a caller is known by nothing: what he does is
-        kept in full, but not any number of calls that come to nothing.
-        """
-        if stranger is None and (vals.get("direction"), vals["status"]) == (
-            "in",
-            "error",
-        ):
-            endpoints = self.env["bj.api.sync.config"]._get_endpoints().values()
-            config_id = vals.get("config_id")
-            if any(is_open(e) for e in endpoints if e.config_id == config_id):
-                return vals.get("remote_addr") or ""
-        return stranger
-
-    @api.model
     def _record_read(self, level, vals):
-        """Write the row of a call that changed nothing, in this cursor if it can write.
+        """Write the row of a call that changed nothing, in this cursor.
 
-        That spares a second connection and its commit. The disk is not waited for, as in
-        :meth:`_record_apart`, unless the call did write: a script may.
+        That spares another transaction. The disk is not waited for, as in ``record_apart``,
+        unless the call did write: a script may.
         """
-        if self.env.cr.readonly:
-            self._record_apart(level, vals)
-            return
         try:
             if vals := self._prepare_row(level, vals):
                 self._insert_many([vals], before=NO_WAIT_FOR_A_READ)

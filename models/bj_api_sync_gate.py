@@ -9,6 +9,7 @@ from ..tools import credential
 from ..tools.proxy import ProxyWatch
 from .bj_api_sync_config import split_list
 from .bj_api_sync_counter import own_transaction
+from .bj_api_sync_transaction import LOST
 
 _logger = logging.getLogger("bj.api.http")
 
@@ -146,14 +147,18 @@ class BjApiSyncGate(models.AbstractModel):
     @api.model
     def _renew_password(self, config, hashed, text):
         """Keep a right password at today's cost; nobody else has it in clear."""
-        with own_transaction(self.env.registry) as cr:
-            cr.execute(
-                """UPDATE bj_api_sync_config SET auth_password_secret = %s
-                   WHERE id IN (SELECT id FROM bj_api_sync_config
-                                WHERE id = %s AND auth_password_secret = %s
-                                FOR NO KEY UPDATE SKIP LOCKED)""",
-                [credential.hash_password(text), config.id, hashed],
-            )
+        hashed_anew = credential.hash_password(text)
+        try:
+            with own_transaction(self.env.registry) as cr:
+                cr.execute(
+                    """UPDATE bj_api_sync_config SET auth_password_secret = %s
+                       WHERE id IN (SELECT id FROM bj_api_sync_config
+                                    WHERE id = %s AND auth_password_secret = %s
+                                    FOR NO KEY UPDATE SKIP LOCKED)""",
+                    [hashed_anew, config.id, hashed],
+                )
+        except LOST as error:  # the next use renews it
+            _logger.debug("Configuration %s keeps its hash: %s", config.id, error)
 
     @api.model
     def _check_headers(self, endpoint, headers, checks):
@@ -206,7 +211,7 @@ class BjApiSyncGate(models.AbstractModel):
     def _note_failure(self, remote_addr, times=1):
         """Count a wrong credential, once for each endpoint that it was tried at."""
         counter = self.env["bj.api.sync.counter"]
-        counter._add({failure_counter(remote_addr): FAILURE_WINDOW}, times)
+        counter._add_instead({failure_counter(remote_addr): FAILURE_WINDOW}, times)
 
     @api.model
     def _warn_of_proxy(self, request):
@@ -229,6 +234,8 @@ class BjApiSyncGate(models.AbstractModel):
     def _count_row(self, remote_addr, status):
         """Return how many more rows about a caller whom nobody knows may be written.
 
+        Counts this one, in this cursor: one of the row's own.
+
         Whoever tries one path after the other must not be able to fill the disk. What
         is refused has a count of its own, which the many preflights of a page's users
         leave alone.
@@ -237,19 +244,24 @@ class BjApiSyncGate(models.AbstractModel):
         """
         name = f"stranger:{status}:{get_caller(remote_addr)}"
         counter = self.env["bj.api.sync.counter"]
-        [(count, _left)] = counter._add({name: FAILURE_WINDOW}).values()
+        counted = counter._count_in(self.env.cr, {name: FAILURE_WINDOW})
+        [(count, _left)] = counted.values()
         return MAX_STRANGER_ROWS - count
 
     @api.model
     def _note_use(self, token_id, remote_addr, now):
-        with own_transaction(self.env.registry) as cr:
-            # SKIP LOCKED: of many calls at once one takes the note, nobody waits.
-            cr.execute(
-                """UPDATE bj_api_sync_token SET last_use_date = %s, last_use_addr = %s
-                   WHERE id IN (SELECT id FROM bj_api_sync_token WHERE id = %s
-                                FOR NO KEY UPDATE SKIP LOCKED)""",
-                [now, remote_addr, token_id],
-            )
+        """Note it if a connection is to be had: the call is worth more than the note."""
+        try:
+            with own_transaction(self.env.registry) as cr:
+                # SKIP LOCKED: of many calls at once one takes the note, nobody waits.
+                cr.execute(
+                    """UPDATE bj_api_sync_token SET last_use_date = %s, last_use_addr = %s
+                       WHERE id IN (SELECT id FROM bj_api_sync_token WHERE id = %s
+                                    FOR NO KEY UPDATE SKIP LOCKED)""",
+                    [now, remote_addr, token_id],
+                )
+        except LOST as error:
+            _logger.debug("The use of token %s is not noted: %s", token_id, error)
 
     @api.model
     def _check_rate(self, endpoint, request):

@@ -12,7 +12,12 @@ from .bj_api_sync_delivery import TRICKLE_SECONDS
 from .bj_api_sync_outbound import describe, parse_json
 from .bj_api_sync_pull import PullStop
 from .bj_api_sync_sender_settle import get_failed
-from .bj_api_sync_transaction import RETRIED, in_own_cursor, set_lock_timeout
+from .bj_api_sync_transaction import (
+    RETRIED,
+    after_rollback,
+    in_own_cursor,
+    set_lock_timeout,
+)
 
 _logger = logging.getLogger("bj.api.sender")
 
@@ -169,7 +174,12 @@ class BjApiSyncSender(models.AbstractModel):
             outbound._wake_senders()
             if is_apart:
                 self.env.cr.postrollback.add(
-                    partial(cancel_rolled_back, self.env.registry, claim.id)
+                    partial(
+                        after_rollback,
+                        self.env.registry,
+                        cancel_rolled_back,
+                        claim.id,
+                    )
                 )
         return claim.id, response, error, next_row
 
@@ -254,14 +264,13 @@ def get_timeouts(timeout):
     return float(timeout), float(timeout)
 
 
-def cancel_rolled_back(registry, delivery_id):
+def cancel_rolled_back(cr, delivery_id):
     """Cancel what was to be sent again for a transaction that did not happen."""
-    with registry.cursor() as cr:
-        cr.execute(
-            """UPDATE bj_api_sync_delivery
-               SET state = 'cancelled', next_attempt_date = NULL,
-                   last_error = 'The transaction that made it was rolled back. '
-                                || COALESCE(last_error, '')
-               WHERE id = %s AND state = 'pending' AND is_claimed IS NOT TRUE""",
-            [delivery_id],
-        )
+    cr.execute(
+        """UPDATE bj_api_sync_delivery
+           SET state = 'cancelled', next_attempt_date = NULL,
+               last_error = 'The transaction that made it was rolled back. '
+                            || COALESCE(last_error, '')
+           WHERE id = %s AND state = 'pending' AND is_claimed IS NOT TRUE""",
+        [delivery_id],
+    )

@@ -18,7 +18,7 @@ from ..tools.message import OutboundRequest, OutboundResponse
 from .bj_api_sync_delivery import QUEUE_SECONDS, commit_unless_testing
 from .bj_api_sync_outbound import describe
 from .bj_api_sync_secret import SecretUnavailable
-from .bj_api_sync_transaction import LOST, in_own_cursor
+from .bj_api_sync_transaction import LOST, in_own_cursor, open_cursor
 
 _logger = logging.getLogger("bj.api.sender")
 
@@ -39,6 +39,7 @@ POSTPONED_SECONDS = 60  # until what could not be replaced is looked at again
 KEYLESS_SECONDS = (
     300  # until a delivery that lacks its encryption key is looked at again
 )
+REST_SECONDS = 10  # that the end of a pass waits for a connection to settle the rest by
 ASIDE_SECONDS = 1  # until what could not be settled is tried again in the same pass
 
 
@@ -208,7 +209,7 @@ class BjApiSyncSender(models.AbstractModel):
 
         Over a connection of its own: that of the pass may have been cut.
         """
-        with Registry(self.env.cr.dbname).cursor() as cr:
+        with open_cursor(Registry(self.env.cr.dbname), REST_SECONDS) as cr:
             env = api.Environment(cr, SUPERUSER_ID, {})
             sender = env[self._name]
             results, run.waiting = run.waiting, []

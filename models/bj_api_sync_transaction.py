@@ -3,12 +3,15 @@
 import contextlib
 import logging
 import random
+import threading
 import time
 
 import psycopg2
 from odoo import SUPERUSER_ID, api
 from odoo.modules.registry import Registry
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from psycopg2 import errorcodes
+from psycopg2.pool import PoolError
 
 _logger = logging.getLogger("bj.api.sender")
 
@@ -18,11 +21,57 @@ RETRIED = (
     errorcodes.FOREIGN_KEY_VIOLATION,  # a configuration was deleted meanwhile
 )
 MAX_TRIES = 10
-LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)  # also: overtaken too often
+# Also: overtaken too often; or all connections of this process are taken.
+LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, PoolError)
+ROLLBACK_SECONDS = 60  # that a thread waits for a connection after a rollback
+WAIT_SECONDS = 0.05  # at most between two tries to have a connection
 
 
 class Busy(Exception):
     """Another transaction holds a row that is needed, and may hold it for long."""
+
+
+def open_cursor(registry, seconds=0):
+    """Return a cursor of a connection of its own, to be closed by who asks for it.
+
+    :param float seconds: to wait for one, if all are taken or PostgreSQL refuses more
+    :raise: one of ``LOST``
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return registry.cursor()
+        except LOST:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(random.uniform(0.01, WAIT_SECONDS))
+
+
+def after_rollback(registry, function, *args):
+    """Call ``function(cursor, *args)`` in a hook of a transaction that is rolled back.
+
+    Odoo calls such hooks before it gives the connection back, so an error that leaves
+    one loses that connection for good. None does; and for a connection of its own that
+    cannot be had at once, a thread waits in place of the caller, who holds one.
+    """
+    try:
+        with open_cursor(registry) as cr:
+            function(cr, *args)
+    except LOST:
+        threading.Thread(
+            target=_repeat, args=(registry, function, *args), name="bj.api.rollback"
+        ).start()
+    except Exception:
+        _logger.exception("%s%s failed", function.__name__, args)
+
+
+def _repeat(registry, function, *args):
+    threading.current_thread().dbname = registry.db_name  # for the server log
+    try:
+        with open_cursor(registry, ROLLBACK_SECONDS) as cr:
+            function(cr, *args)
+    except Exception:
+        _logger.exception("%s%s failed", function.__name__, args)
 
 
 def in_own_cursor(service, method, *args, lock_timeout=None):
@@ -75,3 +124,12 @@ def is_lost(error):
     """Tell whether an error of psycopg2 says that the connection is gone."""
     # 08: connection exception; 57: operator intervention, such as a restart.
     return isinstance(error, LOST) and (error.pgcode or "08")[:2] in ("08", "57")
+
+
+def is_busy(error):
+    """Tell whether the same call may do well a moment later.
+
+    Odoo has repeated it in vain, or PostgreSQL or a connection to it is not to be had, or
+    a statement has taken longer than the database allows.
+    """
+    return isinstance(error, PG_CONCURRENCY_EXCEPTIONS_TO_RETRY) or is_lost(error)

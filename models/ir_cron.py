@@ -1,6 +1,11 @@
+import logging
+
 from odoo import models
 
 from ..tools import cron_state
+from .bj_api_sync_transaction import LOST
+
+_logger = logging.getLogger("bj.api.sender")
 
 
 class IrCron(models.Model):
@@ -21,3 +26,11 @@ class IrCron(models.Model):
         self = self.with_context(context)  # pylint: disable=context-overridden
         with cron_state.running(self.id):
             return super().method_direct_trigger()
+
+    def _notifydb(self):
+        # Called when the transaction is committed: an error would tell who has saved that
+        # it is not. Senders are called a moment later by another notice, or by the clock.
+        try:
+            super()._notifydb()
+        except LOST as error:
+            _logger.warning("Scheduled actions could not be woken: %s", error)

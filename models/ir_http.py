@@ -95,7 +95,6 @@ class IrHttp(models.AbstractModel):
         httprequest = request.httprequest
         path = httprequest.path.removeprefix(ROUTE).removeprefix("/").rstrip("/")
         endpoint, _separator, record_key = path.partition("/")
-        request_id = httprequest.headers.get("X-Request-ID", "").strip()
         return InboundRequest(
             method=httprequest.method,
             endpoint=endpoint,
@@ -104,10 +103,14 @@ class IrHttp(models.AbstractModel):
             headers={
                 name.lower(): value for name, value in httprequest.headers.items()
             },
-            request_id=request_id
-            if REQUEST_ID.fullmatch(request_id)
-            else str(uuid.uuid4()),
+            request_id=read_request_id(httprequest),
             remote_addr=httprequest.remote_addr or "",
             url=httprequest.full_path.rstrip("?"),
             base_url=f"{httprequest.scheme}://{httprequest.host}",
         )
+
+
+def read_request_id(httprequest):
+    """Return how a call is named: by the caller, or by a name of its own."""
+    request_id = httprequest.headers.get("X-Request-ID", "").strip()
+    return request_id if REQUEST_ID.fullmatch(request_id) else str(uuid.uuid4())

@@ -212,9 +212,7 @@ class TestAddress(PureCase):
             False,
         ):
             with self.subTest(other=other):
-                self.assertNotEqual(
-                    url.get_address(base), url.get_address(other)
-                )
+                self.assertNotEqual(url.get_address(base), url.get_address(other))
         upper, lower = "https://{A}.example.com", "https://{a}.example.com"
         self.assertNotEqual(url.get_address(upper), url.get_address(lower))
 
