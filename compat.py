@@ -72,6 +72,20 @@ def integrity_message(env, error):
     )
 
 
+def notify_progress(env, done, remaining):
+    """Tell Odoo how far a scheduled action has come: so many done since it began.
+
+    19.0: ``_notify_progress`` has become ``_commit_progress``, which counts up, and commits.
+    """
+    crons = env["ir.cron"]
+    if not HAS_19:
+        crons._notify_progress(done=done, remaining=remaining)
+        return
+    progress_id = env.context.get("ir_cron_progress_id")
+    known = env["ir.cron.progress"].sudo().browse(progress_id).done
+    crons._commit_progress(max(done - known, 0), remaining=remaining)
+
+
 def declare_constraints():
     """Make the table constraints of our models known to Odoo.
 

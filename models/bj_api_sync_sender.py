@@ -13,6 +13,7 @@ from odoo.modules import module
 from odoo.modules.registry import Registry
 from odoo.service.server import CommonServer
 
+from .. import compat
 from ..tools import dry_run, transport
 from ..tools.message import OutboundRequest, OutboundResponse
 from .bj_api_sync_delivery import QUEUE_SECONDS, commit_unless_testing
@@ -533,7 +534,7 @@ class BjApiSyncSender(models.AbstractModel):
         # Once it is over, nothing "remains" even if something does: Odoo would call this
         # up to ten times in a row, longer than its watchdog waits. It is woken instead.
         remaining = 0 if is_over else in_own_cursor(self, self._count_due)
-        self.env["ir.cron"]._notify_progress(done=run.done, remaining=remaining)
+        compat.notify_progress(self.env, run.done, remaining)
         commit_unless_testing(self.env.cr)
 
     @api.model

@@ -1,4 +1,8 @@
+from unittest.mock import patch
+
 from odoo.tests import TransactionCase
+
+from ..compat import notify_progress
 
 # What the table constraints are called in the database, whatever declares them.
 CONSTRAINTS = {
@@ -18,6 +22,16 @@ class TestCompat(TransactionCase):
             [tuple(CONSTRAINTS)],
         )
         self.assertEqual({name for (name,) in self.env.cr.fetchall()}, CONSTRAINTS)
+
+    def test_a_scheduled_action_tells_how_many_it_has_done_since_it_began(self):
+        cron = self.env.ref("bj_api_sync.ir_cron_send")
+        cron, progress = cron._add_progress()
+        env = cron.with_context(cron_id=cron.id).env
+        with patch.object(self.env.cr, "commit"):
+            for done, remaining in ((5, 9), (5, 4), (12, 0)):
+                notify_progress(env, done, remaining)
+                told = progress.done, progress.remaining
+                self.assertEqual(told, (done, remaining))
 
     def test_groups_stand_under_a_heading_of_their_own(self):
         category = self.env.ref("bj_api_sync.module_category_bj_api_sync")
