@@ -59,6 +59,7 @@ from . import (
     ir_cron,
     ir_http,
     ir_mail_server,
+    ir_module_module,
     mail_message,
     res_partner,
     bj_api_sync_config_ui,

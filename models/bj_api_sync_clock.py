@@ -10,6 +10,7 @@ shortest lease: whichever process dies, another one knows in time.
 import logging
 import os
 import threading
+import time
 
 import odoo
 from odoo import SUPERUSER_ID, api, models, tools
@@ -24,6 +25,7 @@ _logger = logging.getLogger("bj.api.clock")
 
 LOOK_SECONDS = 25  # at most between two looks; a lease lasts 32 s at least
 START_SECONDS = 2  # until the first look of a process, which has better things to do
+RECALL_SECONDS = 1  # until senders are called that have given way to somebody
 LEAST_SECONDS = 0.2  # between two looks
 
 _clocks = {}  # database: its clock in this process, None in one that only has children
@@ -36,6 +38,7 @@ class Clock:
         self.dbname = dbname
         self.seen = None  # moments up to here have been dealt with
         self.kicked = threading.Event()
+        self.recalled_at = None  # monotonic; when senders are to be called anyway
         self.thread = threading.Thread(
             target=self._run, name=f"bj.api.clock.{dbname}", daemon=True
         )
@@ -65,10 +68,17 @@ class Clock:
         :raise KeyError: there is nothing to look at any more
         """
         registry = Registry.registries[self.dbname]
+        recalled_at, left = self.recalled_at, float("inf")
+        if recalled_at is not None:
+            left = recalled_at - time.monotonic()
         with registry.cursor() as cr:
             env = api.Environment(cr, SUPERUSER_ID, {})
-            self.seen, pause = env["bj.api.sync.sender"]._look_ahead(self.seen)
-        return pause
+            sender = env["bj.api.sync.sender"]
+            if left <= 0:
+                self.recalled_at = None
+                sender._call_senders()
+            self.seen, pause = sender._look_ahead(self.seen)
+        return min(pause, left) if left > 0 else pause
 
 
 def start(dbname):
@@ -89,6 +99,16 @@ def kick(dbname):
     clock = _clocks.get(dbname)
     if clock:
         clock.kicked.set()
+
+
+def recall(dbname):
+    """Have senders called in a moment, whatever is due; tell whether that is possible."""
+    clock = _clocks.get(dbname)
+    if not clock:
+        return False
+    clock.recalled_at = time.monotonic() + RECALL_SECONDS
+    clock.kicked.set()
+    return True
 
 
 def _start_in_child():
@@ -114,6 +134,12 @@ class BjApiSyncSender(models.AbstractModel):
             return super()._send_due(*args, **kwargs)
         finally:
             kick(self.env.cr.dbname)
+
+    @api.model
+    def _wake_again(self, run):
+        # At once it would only find that it has to give way again, over and over.
+        if not (run.gives_way and recall(self.env.cr.dbname)):
+            super()._wake_again(run)
 
     @api.model
     def _look_ahead(self, seen=None):

@@ -17,6 +17,7 @@ from .. import compat
 from ..tools import dry_run, transport
 from ..tools.message import OutboundRequest, OutboundResponse
 from .bj_api_sync_delivery import QUEUE_SECONDS, commit_unless_testing
+from .bj_api_sync_give_way import is_asked
 from .bj_api_sync_outbound import describe
 from .bj_api_sync_secret import SecretUnavailable
 from .bj_api_sync_transaction import LOST, in_own_cursor, open_cursor
@@ -26,7 +27,6 @@ _logger = logging.getLogger("bj.api.sender")
 PASS_SECONDS = 30  # no request is begun later in a pass
 # A cron worker tells its watchdog that it is alive before it sleeps, for up to 69 s.
 WATCHDOG_MARGIN = 70
-LINGER_SECONDS = 6  # wait so long for the first retry, which is due after 5 s
 THREADS = 32
 PER_HOST = 24  # of the threads, so that one slow host leaves some to the others
 MAX_AHEAD = 200  # deliveries claimed at once for a fast host
@@ -65,6 +65,7 @@ class Pass:
         self.begin_until = begin_until
         self.end = end
         self.has_left_over = False  # something was due that did not fit any more
+        self.gives_way = False  # to somebody who needs the scheduled action's row
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="bj.api.send")
         self.results = queue.SimpleQueue()
         self.in_hand = {}  # host: attempts claimed and not settled
@@ -178,13 +179,14 @@ class BjApiSyncSender(models.AbstractModel):
         # The snapshot of this transaction would keep PostgreSQL from cleaning up behind
         # us, and the queue would slow down with every row that has left it.
         commit_unless_testing(self.env.cr)
-        self._send_due(linger=0 if is_second else LINGER_SECONDS, is_second=is_second)
+        self._send_due(is_second=is_second)
 
     @api.model
-    def _send_due(self, seconds=PASS_SECONDS, linger=0, is_second=False):
+    def _send_due(self, seconds=PASS_SECONDS, is_second=False):
         """Send what is due for at most ``seconds``, and return how many were settled.
 
-        :param float linger: seconds to wait for what becomes due that soon
+        It ends as soon as nothing is due and nothing on its way: nobody can change the
+        scheduled action, or install an app, while it runs. The clock calls the next one.
         """
         if self.env["bj.api.sync.delivery"]._is_neutralized():
             _logger.info("This database is a neutralized copy: nothing is sent")
@@ -195,7 +197,7 @@ class BjApiSyncSender(models.AbstractModel):
         run = Pass(THREADS, seconds, self._get_end())
         RUNNING.add(run)
         try:
-            self._run_pass(run, linger, is_second)
+            self._run_pass(run, is_second)
         finally:
             try:
                 run.close()
@@ -228,8 +230,7 @@ class BjApiSyncSender(models.AbstractModel):
             )
 
     @api.model
-    def _run_pass(self, run, linger, is_second):
-        idle_since = None
+    def _run_pass(self, run, is_second):
         progress_at = claim_at = aside_at = 0
         is_woken = is_second
         while True:
@@ -249,7 +250,6 @@ class BjApiSyncSender(models.AbstractModel):
                 self._settle_aside(run)
                 aside_at = run.seconds + ASIDE_SECONDS
             if run.count or count:
-                idle_since = None
                 run.waiting += run.take(0.05)
                 age = time.monotonic() - run.settled_at
                 is_time = age >= SETTLE_SECONDS or len(run.waiting) >= run.count
@@ -258,12 +258,10 @@ class BjApiSyncSender(models.AbstractModel):
                     self._settle_results(run, results)
                     claim_at = 0
                 continue
-            idle_since = idle_since or run.seconds
             if run.has_left_over or run.seconds >= run.begin_until:
-                self._wake_again()
+                self._wake_again(run)
                 break
-            left = linger - (run.seconds - idle_since)
-            if not run.aside and (left <= 0 or not self._is_soon_due(left)):
+            if not run.aside:
                 break
             time.sleep(CLAIM_SECONDS)
         self._notify_progress(run, is_over=True)
@@ -368,6 +366,9 @@ class BjApiSyncSender(models.AbstractModel):
     @api.model
     def _claim(self, run):
         """Claim in this cursor's transaction; see ``_choose_due`` for the rules."""
+        if is_asked(self.env.cr):
+            run.gives_way, run.begin_until = True, 0
+            return [], False
         deliveries = self.env["bj.api.sync.delivery"]
         answered = deliveries._choose_answered(SETTLE_COUNT)
         claims = deliveries._take(answered, []) if answered else []
@@ -511,19 +512,13 @@ class BjApiSyncSender(models.AbstractModel):
     # -- cron --------------------------------------------------------------------------
 
     @api.model
-    def _is_soon_due(self, seconds):
-        """Tell whether something becomes due within ``seconds``."""
-        return in_own_cursor(self, self._count_due, seconds) > 0
-
-    @api.model
-    def _count_due(self, seconds=0):
+    def _count_due(self):
         self.env.cr.execute(
             """SELECT count(*) FROM (
                    SELECT FROM bj_api_sync_delivery
-                   WHERE state = 'pending' AND next_attempt_date
-                       <= timezone('UTC', clock_timestamp()) + make_interval(secs => %s)
-                   LIMIT 10000) AS due""",
-            [seconds],
+                   WHERE state = 'pending'
+                     AND next_attempt_date <= timezone('UTC', clock_timestamp())
+                   LIMIT 10000) AS due"""
         )
         return self.env.cr.fetchone()[0]
 
@@ -538,7 +533,8 @@ class BjApiSyncSender(models.AbstractModel):
         commit_unless_testing(self.env.cr)
 
     @api.model
-    def _wake_again(self):
+    def _wake_again(self, run):
+        """Have the next pass called, which goes on with what this one has left."""
         self.env["bj.api.sync.outbound"]._wake_senders()
         commit_unless_testing(self.env.cr)
 
