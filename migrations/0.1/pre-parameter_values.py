@@ -15,7 +15,6 @@ def migrate(cr, version):
         sql.rename_column(cr, TABLE, "value", "value_clear")
         return
     recover(cr)
-    # RESTRICT: if a view of somebody's reads the column, it stays.
     cr.execute(f"ALTER TABLE {TABLE} DROP COLUMN value")
 
 

@@ -25,6 +25,7 @@ signature = dev.load_module("signature", dev.ROOT / "tools" / "signature.py")
 SIGNING_SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 LIST = "/bj_api_sync/v1/past-bearer"
 PARAMS = "bj_api_sync_param"
+PATIENCE = 240  # seconds: on a busy machine all is slow, and a cron looks each minute
 TENANT = {"X-Tenant": "green"}
 
 
@@ -75,7 +76,8 @@ class Past:
                 request
                 for request in self.receiver.requests
                 if request.headers["idempotency-key"] == uuid
-            ]
+            ],
+            PATIENCE,
         )
         return request
 
@@ -161,7 +163,7 @@ class UpgradeCase(unittest.TestCase):
         past.receiver.on("/put/U-2", receiver.answer(200))
         (partner,) = past.server.rpc("res.partner", "search", [("ref", "=", "U-2")])
         past.server.rpc("res.partner", "write", [partner], {"name": "Renamed"})
-        requests = {r.method: r for r in past.receiver.wait(2, timeout=90)}
+        requests = {r.method: r for r in past.receiver.wait(2, timeout=PATIENCE)}
         put = requests["PUT"]
         self.assertEqual(put.target, "/put/U-2?src=odoo&code=U-2&api_key=s3cret")
         self.assertEqual(put.json()["name"], "Renamed")
