@@ -118,4 +118,6 @@ class BjApiSyncSecret(models.AbstractModel):
         tokens.with_context(active_test=False).search(
             [("is_typed", "=", True)]
         )._renew_hashes()
-        self.env["bj.api.sync.header"].sudo().search([])._renew_hashes()
+        self.env["bj.api.sync.header"].sudo().search(
+            ["|", ("value_secret", "!=", False), ("value_clear", "!=", False)]
+        )._renew_hashes()

@@ -1,6 +1,9 @@
+from unittest.mock import patch
+
 from odoo.exceptions import AccessError
 from odoo.tests import new_test_user, tagged
 
+from ..models import bj_api_sync_config_outbound as config_module
 from .outbound_common import OutboundCase
 
 MAKERS = "base.group_user,base.group_partner_manager"
@@ -166,6 +169,8 @@ class TestForgedCron(ActionCase):
         triggers = self.env["ir.cron.trigger"].sudo()
         before = triggers.search_count([("cron_id", "=", cron.id)])
         config = self.config.with_user(self.manager).with_context(cron_id=cron.id)
-        config.sudo()._run_step(seconds=-1)
-        config.action_run_now()
+        with patch.object(config_module, "CHUNK", 1):
+            config.sudo()._run_step(seconds=-1)
+            self.assertTrue(self.config.sync_start_date, "it has not come to its end")
+            config.action_run_now()
         self.assertEqual(triggers.search_count([("cron_id", "=", cron.id)]), before)
