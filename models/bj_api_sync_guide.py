@@ -22,6 +22,7 @@ PAGES = {
     "api-reference": "docs/api-reference.md",
     "postman": "docs/postman.md",
     "security": "docs/security.md",
+    "threats": "docs/threats.md",
     "performance": "docs/performance.md",
     "troubleshooting": "docs/troubleshooting.md",
     "glossary": "docs/glossary.md",

@@ -244,10 +244,12 @@ class Receiver:
         ``ca_file`` is then what a client has to trust
     :param int tls_days: how long the certificate is valid; negative for an expired one
     :param str log: path of a file that gets one JSON line per request
+    :param bool is_plain_too: the port of TLS serves plain HTTP as well
     """
 
-    def __init__(self, port=0, tls=(), tls_days=1, log=None):
+    def __init__(self, port=0, tls=(), tls_days=1, log=None, is_plain_too=False):
         self._port = port
+        self._is_plain_too = is_plain_too
         self._tls = tuple(tls)
         self._tls_days = tls_days
         self._log_path = log
@@ -344,7 +346,9 @@ class Receiver:
         number = next(self._numbers)
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._context:
+            if self._context and not (
+                self._is_plain_too and connection.recv(1, socket.MSG_PEEK) != b"\x16"
+            ):
                 connection = self._context.wrap_socket(connection, server_side=True)
             elif connection.recv(1, socket.MSG_PEEK) == b"\x16":
                 # A TLS greeting on a plain port: complain as web servers do.

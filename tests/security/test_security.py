@@ -1,0 +1,54 @@
+"""Plays every attempt of the tables on one server with two workers, as in production.
+
+BJ_ATTEMPTS=doors,h3 ./dev test --system -k Security plays those whose id begins so.
+"""
+
+import os
+import time
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
+
+from harness import Receiver, Server
+from security.judge import Judge
+from security.tables import ATTEMPTS
+from security.world import make_world
+
+
+class TestSecurity(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        plain, other = (cls.enterClassContext(Receiver()) for _side in range(2))
+        both = Receiver(tls=("127.0.0.1",), is_plain_too=True)
+        sides = (plain, cls.enterClassContext(both), other)
+        cls.server = cls.enterClassContext(Server(workers=2))
+        # Some hundred wrong credentials come from one address; guessing has its own rows.
+        cls.server.rpc(
+            *("ir.config_parameter", "set_param", "bj_api_sync.max_auth_failures", "0")
+        )
+        start = time.monotonic()
+        names = make_world(cls.server, *sides)
+        print(f"\nworld: {time.monotonic() - start:.1f} s", end="", flush=True)
+        cls.judge = Judge(cls.server, sides, names)
+        cls.addClassCleanup(cls.judge.close)
+
+    def test_every_attempt_comes_to_what_its_table_says(self):
+        wanted = tuple(filter(None, os.environ.get("BJ_ATTEMPTS", "").split(",")))
+        chosen = [row for row in ATTEMPTS if row.id.startswith(wanted or "")]
+        slow = [attempt for attempt in chosen if attempt.area == "slow"]
+        with ThreadPoolExecutor(len(slow) + 1) as pool:
+            results = [pool.submit(self.judge.judge, attempt) for attempt in slow]
+            rest = [attempt for attempt in chosen if attempt not in slow]
+            for area, attempts in groupby(rest, attrgetter("area")):
+                start = time.monotonic()
+                for attempt in attempts:
+                    self.check(attempt.id, self.judge.judge(attempt))
+                print(f"\n{area}: {time.monotonic() - start:.1f} s", end="", flush=True)
+            for attempt, result in zip(slow, results, strict=True):
+                self.check(attempt.id, result.result())
+
+    def check(self, name, wrong):
+        with self.subTest(name):
+            if wrong:
+                self.fail("\n".join(["", *wrong]))
