@@ -101,7 +101,8 @@ def in_own_cursor(service, method, *args, lock_timeout=None):
             if not is_repeated or attempt == MAX_TRIES:
                 raise
             _logger.debug("%s is repeated: %s", method.__name__, error.pgcode)
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))
+            # Only to spread the tries in time.
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # nosec B311
 
 
 def set_lock_timeout(cr, seconds):
