@@ -36,7 +36,9 @@ WATCHED = """SELECT md5(concat_ws('|',
     (SELECT string_agg(concat_ws(',', gid, uid), ';' ORDER BY gid, uid)
      FROM res_groups_users_rel),
     (SELECT string_agg(concat_ws(',', id, name, active, user_id, company_id, endpoint,
-            url, auth_type, auth_login, filter_domain, request_script, response_script,
+            url, auth_type, auth_login, filter_domain,
+            CASE WHEN endpoint IS DISTINCT FROM 'scripted'
+                 THEN concat(request_script, response_script) END,
             auth_password_secret, bearer_token_secret, signing_secret_secret), ';'
             ORDER BY id) FROM bj_api_sync_config),
     (SELECT string_agg(concat_ws(',', id, config_id, field_path, api_key, value_type,

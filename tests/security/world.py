@@ -59,6 +59,7 @@ class World:
     def __init__(self, server, receiver):
         self.server = server
         self.receiver = receiver
+        self.configs = {}  # those to be made, by name
         # With a letter in front, so that no number of the world is in it by chance.
         self.names = {name: f"s{secrets.token_hex(16)}" for name in SECRETS}
 
@@ -75,7 +76,7 @@ class World:
         self._make_traces()
         return self.names
 
-    def create(self, model, **vals):
+    def make_one(self, model, **vals):
         (record_id,) = self.server.rpc(model, "create", [vals])
         return record_id
 
@@ -87,7 +88,7 @@ class World:
     def _make_users(self):
         find, names = self.server.find, self.names
         names["company_a"] = find("base.main_company")
-        names["company_b"] = self.create("res.company", name="Company B")
+        names["company_b"] = self.make_one("res.company", name="Company B")
         admin = [find("base.user_admin")]
         both = {"company_ids": [(4, names["company_b"])]}
         self.server.rpc("res.users", "write", admin, both)
@@ -119,7 +120,7 @@ class World:
         company = {"a": self.names["company_a"], "b": self.names["company_b"]}
         self.names["partner_model"] = self.server.find("base.model_res_partner")
         self.names["user_model"] = self.server.find("base.model_res_users")
-        self.names["tag"] = self.create("res.partner.category", name="Tag")
+        self.names["tag"] = self.make_one("res.partner.category", name="Tag")
         records = {
             ref.lower(): {
                 "name": name,
@@ -142,7 +143,7 @@ class World:
         for child, parent in parents.items():
             vals = {"parent_id": self.names[parent]}
             self.server.rpc("res.partner", "write", [self.names[child]], vals)
-        self.create(
+        self.make_one(
             "ir.rule",
             name="Hidden from everybody",
             model_id=self.names["partner_model"],
@@ -150,7 +151,6 @@ class World:
         )
 
     def _make_mappings(self):
-        self.configs = {}
         own = {"code": ("ref", True), "name": "name"}
         self._config(
             *("m_parent", {**own, "email": "email"}),
@@ -260,7 +260,7 @@ class World:
         )
 
     def _generate(self, config_id, name):
-        wizard = self.create(
+        wizard = self.make_one(
             "bj.api.sync.wizard.token", config_id=config_id, name=name, expiry="30"
         )
         shown = self.server.rpc("bj.api.sync.wizard.token", "action_generate", [wizard])
@@ -308,7 +308,7 @@ class World:
                 "._make_outbound_http_request()",
             ),
         ):
-            names[name] = self.create(
+            names[name] = self.make_one(
                 "ir.actions.server",
                 name=name,
                 model_id=names["partner_model"],
