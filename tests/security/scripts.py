@@ -63,7 +63,6 @@ ESCAPES = (
     "env.cache.clear()",
     "match env:\n  case object(cr=c):\n    c",
     "class A: pass",
-    "del env",
     "async def f(): pass",
     "global env",
     "with env.cr: pass",
