@@ -187,28 +187,66 @@ class BjApiSyncOutbound(models.AbstractModel):
 
         :param faults: ``{index: [(key, kind)]}`` of items that are refused unseen
         """
-        call = Call(config.id, "out", "GET")
-        rows = {i: item for i, item in enumerate(items) if i not in faults}
+        results = {
+            index: self._refuse_item(
+                index,
+                "; ".join(f"{key}: {self._describe_note(kind)}" for key, kind in found),
+            )
+            for index, found in dict(faults).items()
+        }
+        rows = {i: item for i, item in enumerate(items) if i not in results}
+        with self.env.cr.savepoint() as savepoint:
+            written = self._write_some(config, plan, rows)
+            outside = self._find_made_outside(config, written.values())
+            if outside:
+                savepoint.rollback()
+                self.env.invalidate_all()
+        if outside:
+            message = self.env._(
+                "The new record would be outside the Filter Domain, where the next pull "
+                "does not find it: add a line, perhaps a Constant, that fills what the "
+                "Filter Domain asks for."
+            )
+            results |= {index: self._refuse_item(index, message) for index in outside}
+            rows = {i: item for i, item in rows.items() if i not in outside}
+            written = self._write_some(config, plan, rows)
+        results |= written
+        return [results[index] for index in range(len(items))]
+
+    @api.model
+    def _write_some(self, config, plan, rows):
+        """Write ``{index: item}``; return ``{index: result}``."""
         written = self.env["bj.api.sync.writer"]._write_rows(
             plan,
             list(rows.values()),
-            call,
+            Call(config.id, "out", "GET"),
             operation="pull",
             partial=True,
             domain=self._get_pull_domain(config),
         )
-        results = {
+        return {
             index: replace(result, index=index)
             for index, result in zip(rows, written, strict=True)
         }
-        for index in faults:
-            words = [
-                f"{key}: {self._describe_note(kind)}" for key, kind in faults[index]
-            ]
-            results[index] = RowResult(
-                index, status="error", code=400, message="; ".join(words)
-            )
-        return [results[index] for index in range(len(items))]
+
+    @api.model
+    def _find_made_outside(self, config, results):
+        """Return the indexes of records that the Filter Domain leaves out, being new."""
+        made = {
+            result.record_id: result.index
+            for result in results
+            if result.status == "created"
+        }
+        domain = self._get_pull_domain(config) if made else []
+        if not domain:
+            return set()
+        model = self.env[config.model_name].with_context(active_test=False)
+        inside = model.search([("id", "in", list(made)), *domain])
+        return {index for id_, index in made.items() if id_ not in inside._ids}
+
+    @api.model
+    def _refuse_item(self, index, message):
+        return RowResult(index, status="error", code=400, message=message)
 
     @api.model
     def _get_pull_domain(self, config):

@@ -60,6 +60,29 @@ class TestPullRights(ConfigMixin, PullCase):
         item = {"ref": "QX", "name": "Overwritten"}
         self._assert_refused(config, partner, item, "outside")
 
+    def test_a_new_record_outside_the_filter_domain_is_refused_and_keeps_none_back(
+        self,
+    ):
+        config = self._make_pull(
+            filter_domain="[('comment', '=', False), ('ref', 'like', 'Q')]"
+        )
+        for is_now in (False, True):
+            items = [
+                {"ref": f"Q1{is_now}", "name": "Good"},
+                {"ref": f"X1{is_now}", "name": "Stray"},
+                {"ref": f"Q2{is_now}", "name": "Good"},
+            ]
+            self.receiver.on("/items", as_json(items))
+            _partners, report = self._pull(config, is_now=is_now)
+            self.assertEqual(
+                [len(self._find(ref=item["ref"])) for item in items], [1, 0, 1]
+            )
+            self.assertEqual(report.status, "error")
+            event = self.env["bj.api.sync.event"].search(
+                [("config_id", "=", config.id), ("source_event", "=", f"X1{is_now}")]
+            )
+            self.assertIn("Filter Domain", event.last_error)
+
     def test_a_record_that_a_rule_hides_is_refused(self):
         partner = self._make_partner(ref="QX", name="Secret")
         self._hide("[('name', '!=', 'Secret')]")

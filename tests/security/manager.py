@@ -453,27 +453,6 @@ OPEN_TEXT = [
     )
     for name in ("X-Auth-Token", "Authorization", "X-Api-Key", "X-Secret", "Api-Key")
 ]
-SHORT = [
-    (
-        f"w14 a short {name} is refused",
-        rpc(user, model, method, *args),
-        comes(400),
-    )
-    for user, (name, model, method, args) in product(
-        ("mgr", "admin"),
-        (
-            ("token", CONFIG, "write", (["<reading>"], {"bearer_token": "short"})),
-            (
-                "token of one sign",
-                CONFIG,
-                "write",
-                (["<reading>"], {"bearer_token": "x"}),
-            ),
-            ("password", CONFIG, "write", (["<basic>"], {"auth_password": "short"})),
-            ("header", HEADER, "write", (["<header_guard>"], {"value": "short"})),
-        ),
-    )
-]
 ODD = (
     [
         (name, rpc("mgr", CONFIG, "write", ["<out>"], vals), comes(400, 403))
@@ -548,6 +527,5 @@ ATTEMPTS = [
     *table("moving", "manager", MOVING),
     *table("unseen", "manager", UNSEEN),
     *table("clear-text", "manager", OPEN_TEXT),
-    *table("short", "manager", SHORT),
     *table("odd", "manager", ODD),
 ]
