@@ -13,7 +13,14 @@ from . import (
     wire,
 )
 
+# Two servers play them side by side.
+USERS = (wire, rights, manager, outside)
 # What is tried on a copy shuts everything, so it is the last.
-MODULES = (wire, rights, manager, outside, scripts, reach, bodies)
-MODULES += (documents, doors, dump)
-ATTEMPTS = [attempt for module in MODULES for attempt in module.ATTEMPTS]
+CALLERS = (scripts, reach, bodies, documents, doors, dump)
+
+
+def list_attempts(modules):
+    return [attempt for module in modules for attempt in module.ATTEMPTS]
+
+
+ATTEMPTS = list_attempts((*USERS, *CALLERS))

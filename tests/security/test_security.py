@@ -1,4 +1,4 @@
-"""Plays every attempt of the tables on one server with two workers, as in production.
+"""Plays every attempt of the tables on servers with two workers, as in production.
 
 BJ_ATTEMPTS=doors,h3 ./dev test --system -k Security plays those whose id begins so.
 """
@@ -12,11 +12,13 @@ from operator import attrgetter
 
 from harness import Receiver, Server
 from security.judge import Judge
-from security.tables import ATTEMPTS
+from security.tables import CALLERS, USERS, list_attempts
 from security.world import make_world
 
 
-class TestSecurity(unittest.TestCase):
+class SecurityCase(unittest.TestCase):
+    modules = ()
+
     @classmethod
     def setUpClass(cls):
         plain, other = (cls.enterClassContext(Receiver()) for _side in range(2))
@@ -33,9 +35,10 @@ class TestSecurity(unittest.TestCase):
         cls.judge = Judge(cls.server, sides, names)
         cls.addClassCleanup(cls.judge.close)
 
-    def test_every_attempt_comes_to_what_its_table_says(self):
+    def play(self):
         wanted = tuple(filter(None, os.environ.get("BJ_ATTEMPTS", "").split(",")))
-        chosen = [row for row in ATTEMPTS if row.id.startswith(wanted or "")]
+        rows = list_attempts(self.modules)
+        chosen = [row for row in rows if row.id.startswith(wanted or "")]
         slow = [attempt for attempt in chosen if attempt.area == "slow"]
         with ThreadPoolExecutor(len(slow) + 1) as pool:
             results = [pool.submit(self.judge.judge, attempt) for attempt in slow]
@@ -54,3 +57,21 @@ class TestSecurity(unittest.TestCase):
                 # At once: whoever looks at the log need not wait for the end.
                 print("\n" + "\n".join(wrong), flush=True)
                 self.fail(wrong[-1])
+
+
+class TestSecurityOfUsers(SecurityCase):
+    """Who has a login to Odoo, and the other side."""
+
+    modules = USERS
+
+    def test_every_attempt_comes_to_what_its_table_says(self):
+        self.play()
+
+
+class TestSecurityOfCallers(SecurityCase):
+    """Who calls, with a credential or without, and who has a dump or a copy."""
+
+    modules = CALLERS
+
+    def test_every_attempt_comes_to_what_its_table_says(self):
+        self.play()
