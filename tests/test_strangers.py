@@ -3,6 +3,7 @@ from unittest.mock import patch
 from odoo.tests import tagged
 
 from ..models import bj_api_sync_gate as gate_module
+from ..models.bj_api_log_apart import record_apart
 from .common import PARTNER_LINES, ApiCase
 
 LIMIT = 3
@@ -35,7 +36,8 @@ class TestStrangers(ApiCase):
             "remote_addr": "192.0.2.7",
             **vals,
         }
-        self.env["bj.api.log"]._record_apart("full", vals)
+        self.env.flush_all()
+        record_apart(self.env.registry, "full", vals)
 
     def test_refused_calls_of_an_open_endpoint_are_strangers(self):
         def call():
