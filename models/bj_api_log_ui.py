@@ -7,6 +7,7 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..tools import redact
+from ..tools.message import loads_foreign
 from .bj_api_sync_config_outbound import to_curl
 
 MAX_SUMMARY = 200  # characters
@@ -225,8 +226,8 @@ class BjApiLog(models.Model):
 def pretty(text):
     """Return JSON text with line breaks; other text as it is."""
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except (TypeError, ValueError):
+        return json.dumps(loads_foreign(text), indent=2, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):  # writing it nests as well
         return text
 
 

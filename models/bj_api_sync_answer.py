@@ -5,6 +5,7 @@ from odoo.exceptions import UserError
 
 from ..exceptions import ApiError
 from ..tools import convert, mapping, payload
+from ..tools.message import loads_foreign
 from .bj_api_sync_outbound import parse_json
 from .bj_api_sync_phrase import translate
 from .bj_api_sync_trigger import ANSWERED, Answered
@@ -148,4 +149,4 @@ class ScriptResponse:
         self.text = response.text
 
     def json(self):
-        return json.loads(self.text)
+        return loads_foreign(self.text)

@@ -1,11 +1,9 @@
-import json
-
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from ..exceptions import ApiError
 from ..tools import convert, mapping, propose
-from ..tools.message import Rule
+from ..tools.message import Rule, loads_foreign
 from .bj_api_sync_phrase import translate
 
 # Odoo fills these itself, so a caller's value for them is never written.
@@ -439,7 +437,7 @@ def parse_constant(text, field=None):
     What goes to a text field is the text: 007 is no number there, and true no boolean.
     """
     try:
-        value = json.loads(text)
+        value = loads_foreign(text)
     except (TypeError, ValueError):
         return text or None
     is_text = field is not None and field.type in ("char", "text", "html", "selection")

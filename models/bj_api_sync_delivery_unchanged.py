@@ -1,9 +1,8 @@
-import json
-
 from odoo import api, models
 
 from ..tools import payload
 from ..tools import url as url_tools
+from ..tools.message import loads_foreign
 
 
 class BjApiSyncDelivery(models.Model):
@@ -92,7 +91,7 @@ def get_parts(res_id, record_ids, body):
     if not record_ids:
         return {res_id: body} if res_id else {}
     try:
-        items = json.loads(body or "")
+        items = loads_foreign(body or "")
     except ValueError:
         items = None
     if isinstance(items, list) and len(items) == len(record_ids):

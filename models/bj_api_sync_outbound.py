@@ -12,7 +12,7 @@ from odoo.exceptions import UserError
 from ..exceptions import ApiError, ScriptError
 from ..tools import convert, payload, redact
 from ..tools import url as url_tools
-from ..tools.message import Call
+from ..tools.message import Call, loads_foreign
 from .bj_api_sync_delivery import (
     Claim,
     Row,
@@ -499,7 +499,7 @@ def get_destination(url):
 
 def parse_json(text):
     try:
-        return json.loads(text or "null")
+        return loads_foreign(text or "null")
     except ValueError:
         return text
 

@@ -1,4 +1,3 @@
-import json
 import logging
 from functools import partial
 
@@ -8,6 +7,7 @@ from odoo.exceptions import UserError
 from psycopg2 import errorcodes
 
 from ..tools import dry_run, transport
+from ..tools.message import loads_foreign
 from .bj_api_sync_delivery import TRICKLE_SECONDS
 from .bj_api_sync_outbound import describe, parse_json
 from .bj_api_sync_pull import PullStop
@@ -55,7 +55,7 @@ class OutboundResult(dict):
 
     def json(self):
         """Return the parsed answer; raise ``ValueError`` for anything but JSON."""
-        return json.loads(self.text)
+        return loads_foreign(self.text)
 
 
 class BjApiSyncSender(models.AbstractModel):

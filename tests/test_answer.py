@@ -269,3 +269,18 @@ class TestAnswerKey(OutboundCase):
         self._enqueue(config, partner)
         self._send()
         self.assertIn("204", partner.comment)
+
+    def test_an_answer_that_nests_too_deep_is_text_like_any_other(self):
+        deep = "[" * 100_000 + "]" * 100_000
+        self.receiver.on("/orders", answer(200, deep.encode()))
+        partner = self._make_partner()
+        sent = self._make_config()._make_outbound_http_request(partner)
+        self.assertTrue(sent)
+        self.assertEqual(sent["data"], deep)
+        with self.assertRaises(ValueError):
+            sent.json()
+        pulled = self._make_config("GET", "/orders")._make_outbound_http_request()
+        self.assertFalse(pulled)
+        self.assertEqual(pulled["data"], deep)
+        for log in self.env["bj.api.log"].search([], order="id desc", limit=2):
+            self.assertTrue(log.response_pretty.startswith("[[["))

@@ -6,6 +6,7 @@ import pytz
 from freezegun import freeze_time
 
 from ..tools import script_helpers as helpers
+from ..tools.message import OutboundResponse
 from .pure_case import PureCase
 
 
@@ -169,6 +170,12 @@ class TestFunctions(PureCase):
         self.assertEqual(json.dumps({"b": "ї"}, ensure_ascii=False), '{"b": "ї"}')
         with self.assertRaises(TypeError):
             json.dumps({}, cls=object)
+
+    def test_what_nests_too_deep_is_the_error_of_any_other_text(self):
+        with self.assertRaises(ValueError):
+            helpers.Json().loads("[" * 100_000 + "]" * 100_000)
+        with self.assertRaises(ValueError):
+            OutboundResponse(200, {}, b"[" * 100_000).json()
 
     def test_log_writes_under_its_logger(self):
         logger = logging.getLogger("bj.api.script")

@@ -9,6 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+def loads_foreign(text):
+    """Return JSON of others as Python reads it, for who takes other text as well.
+
+    :raise ValueError: it is no JSON, or nests deeper than Python's stack allows
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("The JSON is nested too deep") from error
+
+
 @dataclass(frozen=True)
 class InboundRequest:
     """One call to ``/bj_api_sync/v1/<endpoint>[/<record_key>]``.
@@ -121,7 +132,7 @@ class OutboundResponse:
 
     def json(self):
         """Return the parsed body; raise ``ValueError`` for anything but JSON."""
-        return json.loads(self.body)
+        return loads_foreign(self.body)
 
 
 @dataclass

@@ -14,7 +14,7 @@ import logging
 import re
 import time
 
-from . import script_limits
+from . import message, script_limits
 from . import script_patterns as patterns
 
 MAX_RANGE = 1_000_000  # numbers, as the lint has it for constants
@@ -128,7 +128,7 @@ class Json(_Helper):
     __slots__ = ()
 
     def loads(self, text):
-        return json.loads(text)
+        return message.loads_foreign(text)
 
     def dumps(
         self, value, *, indent=None, ensure_ascii=True, sort_keys=False, **options
