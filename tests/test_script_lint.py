@@ -1,6 +1,6 @@
 import ast
 
-from ..tools import script_helpers, script_lint
+from ..tools import script_helpers, script_lint, script_rewrite
 from .pure_case import PureCase
 
 
@@ -29,6 +29,34 @@ class TestCheck(PureCase):
         ]:
             with self.subTest(source=source):
                 self.assertEqual(messages(source, mode), [])
+
+    def test_what_nests_too_deep_is_told_whatever_looks_at_it(self):
+        for source in [
+            " + ".join(["1"] * 400),
+            " + ".join(["1"] * 200),
+            " ** ".join(["1.0"] * 400),
+            "record" + ".name" * 400,
+            "record" + "()" * 400,
+            "record" + "['a']" * 90 + ".name" * 90,
+            "-" * 180 + "1",
+        ]:
+            for mode in ("evaluate", "execute"):
+                with self.subTest(source=source[:30], mode=mode):
+                    (message,) = messages(source, mode)
+                    self.assertIn("nested deeper than", message)
+        (problem,) = script_lint.check_domain(f"[('a', '=', {'uid + ' * 400}1)]")
+        self.assertIn("nested deeper than", problem.message)
+
+    def test_what_may_nest_can_be_rewritten_and_compiled(self):
+        for source in [
+            " + ".join(["1"] * (script_lint.MAX_NESTING - 5)),
+            "'a'" + ".replace('', 'b')" * (script_lint.MAX_NESTING // 2 - 5),
+            "if 1:\n    x = 1\n" + "elif 2:\n    x = 2\n" * 120,
+        ]:
+            with self.subTest(source=source[:20]):
+                self.assertEqual(messages(source), [])
+                tree = script_rewrite.rewrite(source, "execute", {"replace"})
+                compile(tree, "script", "exec")
 
     def test_what_leaks_or_breaks_the_transaction_is_refused(self):
         for source in [

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 
 MAX_SOURCE = 100_000  # characters
+MAX_NESTING = 150  # levels of the tree; what visits it takes some frames for each
 MAX_RANGE = 1_000_000  # numbers; also the limit of `range` when the script runs
 MAX_REPEAT = 1_000_000  # copies or characters
 MAX_POWER = 1_000  # exponent or shift
@@ -98,17 +99,7 @@ OFFERED_MODULES = {
 }
 OTHER_MODULES = {
     **dict.fromkeys(
-        (
-            "requests",
-            "urllib",
-            "urllib3",
-            "http",
-            "httplib",
-            "httpx",
-            "aiohttp",
-            "socket",
-        ),
-        _HTTP,
+        "requests urllib urllib3 http httplib httpx aiohttp socket".split(), _HTTP
     ),
     **dict.fromkeys(("os", "sys", "io", "pathlib", "shutil", "subprocess"), _FILES),
     "math": "use `round`, `abs`, `divmod`, `**` and `float_compare`",
@@ -135,16 +126,10 @@ MISSING_NAMES = {
     "format": "use an f-string",
     "input": _FILES,
     "ValidationError": "use `UserError`",
-    **{
-        name: OFFERED_MODULES[name] for name in ("base64", "hmac", "hashlib", "logging")
-    },
+    **{name: OFFERED_MODULES[name] for name in "base64 hmac hashlib logging".split()},
     **{
         name: OTHER_MODULES[name]
-        for name in ("requests", "urllib", "os", "sys", "math")
-    },
-    **{
-        name: OTHER_MODULES[name]
-        for name in ("decimal", "uuid", "random", "subprocess")
+        for name in "requests urllib os sys math decimal uuid random subprocess".split()
     },
 }
 _EXCEPTION = (
@@ -182,6 +167,13 @@ class Problem:
 
     def __str__(self):
         return f"line {self.line}: {self.message}" if self.line else self.message
+
+
+_TOO_DEEP = Problem(
+    0,
+    f"it is nested deeper than {MAX_NESTING} levels; give parts of it a name first, and "
+    "add up many values with `sum([...])` or `''.join([...])`",
+)
 
 
 def check(source, mode):
@@ -245,16 +237,24 @@ def _parse(source, mode):
     shift = line_shift(source, mode)
     text = source.strip() if mode == "evaluate" else source
     try:
-        return ast.parse(text, mode=COMPILE_MODES[mode]), None
+        tree = ast.parse(text, mode=COMPILE_MODES[mode])
+        return (None, _TOO_DEEP) if _nests_too_deep(tree) else (tree, None)
     except SyntaxError as error:
         problem = Problem((error.lineno or 1) + shift, f"SyntaxError: {error.msg}")
-    except (ValueError, RecursionError, MemoryError) as error:
-        return None, Problem(
-            0, f"the script cannot be read: {error or 'nested too deep'}"
-        )
+    except (RecursionError, MemoryError):
+        return None, _TOO_DEEP
+    except ValueError as error:
+        return None, Problem(0, f"the script cannot be read: {error}")
     if mode == "evaluate":
         problem = _explain_expression(text, problem)
     return None, problem
+
+
+def _nests_too_deep(tree):
+    level = [tree]
+    for _depth in range(MAX_NESTING):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return bool(level)
 
 
 def _explain_expression(text, problem):
