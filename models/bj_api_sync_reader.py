@@ -272,15 +272,8 @@ class BjApiSyncReader(models.AbstractModel):
         try:
             return convert.round_floats(to_jsonable(value), keep)
         except convert.ConvertError as error:
-            raise self._no_number(name, error, line_id) from error
-
-    @api.model
-    def _no_number(self, name, error, line_id=None):
-        message = self.env._(
-            "%(got)s is not a number that JSON has; give None, or a number.",
-            got=error.got,
-        )
-        return self.env["bj.api.sync.script"]._error(name, message, 0, line_id)
+            script = self.env["bj.api.sync.script"]
+            raise script._no_number(name, error.got, line_id) from error
 
 
 def get_rules(plan, keys):
