@@ -179,10 +179,16 @@ class Re(_Helper):
 
     def sub(self, pattern, repl, string, count=0, flags=0):
         left = script_limits.MAX_LENGTH
+        # A text without a backslash is no template: reading it would take time.
+        backslash = b"\\" if isinstance(repl, bytes) else "\\"
+        is_plain = isinstance(repl, str | bytes) and backslash not in repl
 
         def replace(found):
             nonlocal left
-            new = repl(Match(found)) if callable(repl) else found.expand(repl)
+            if is_plain:
+                new = repl
+            else:
+                new = repl(Match(found)) if callable(repl) else found.expand(repl)
             left -= len(new)
             script_limits.check_length(script_limits.MAX_LENGTH - left)
             return new
