@@ -127,9 +127,11 @@ def properties(package):
 
         return add
 
-    _add_of_bodies(holds_for, tool, errors)
-    _add_of_requests(holds_for, tool, errors)
-    _add_of_texts(holds_for, tool, errors)
+    for add in (
+        *(_add_of_bodies, _add_of_requests, _add_of_addresses, _add_of_pages),
+        *(_add_of_texts, _add_of_secrets, _add_of_scripts),
+    ):
+        add(holds_for, tool, errors)
     return found
 
 
@@ -178,8 +180,7 @@ def _add_of_bodies(holds_for, tool, errors):
 
 
 def _add_of_requests(holds_for, tool, errors):
-    query, convert, url = tool("query"), tool("convert"), tool("url")
-    pagination, announced = tool("pagination"), tool("announced")
+    query, convert = tool("query"), tool("convert")
     fields = {
         **query.STANDARD_FIELDS,
         **{
@@ -210,6 +211,10 @@ def _add_of_requests(holds_for, tool, errors):
         except errors.ApiError:
             pass
 
+
+def _add_of_addresses(holds_for, tool, errors):
+    url, address = tool("url"), tool("address")
+
     @holds_for(st.tuples(templates, objects))
     def url_templates(case):
         template, row = case
@@ -225,6 +230,14 @@ def _add_of_requests(holds_for, tool, errors):
     def origins(text):
         origin = url.to_origin(text)
         assert origin is None or url.to_origin(origin) == origin
+
+    @holds_for(st.ip_addresses(v=6))
+    def addresses(value):
+        assert value in address.address_faces(str(value))
+
+
+def _add_of_pages(holds_for, tool, errors):
+    pagination, announced = tool("pagination"), tool("announced")
 
     @holds_for(
         st.tuples(
@@ -248,13 +261,7 @@ def _add_of_requests(holds_for, tool, errors):
 
 
 def _add_of_texts(holds_for, tool, errors):
-    retry, markdown, redact = tool("retry"), tool("markdown"), tool("redact")
-    patterns, result, address = (
-        tool("script_patterns"),
-        tool("script_result"),
-        tool("address"),
-    )
-    redactor = redact.Redactor()
+    retry, markdown = tool("retry"), tool("markdown")
 
     @holds_for(headers)
     def retry_after(value):
@@ -272,6 +279,10 @@ def _add_of_texts(holds_for, tool, errors):
         html = markdown.render(text)
         assert "<script" not in html.lower()
 
+
+def _add_of_secrets(holds_for, tool, errors):
+    redactor = tool("redact").Redactor()
+
     @holds_for(
         st.tuples(st.text(alphabet="abcdefgh", min_size=8, max_size=20), objects)
     )
@@ -286,6 +297,10 @@ def _add_of_texts(holds_for, tool, errors):
         redactor.body(text, "application/json")
         redactor.text(text)
         redactor.query(text)
+
+
+def _add_of_scripts(holds_for, tool, errors):
+    patterns, result = tool("script_patterns"), tool("script_result")
 
     @holds_for(st.tuples(st.text(alphabet="ab.*+?(){}[]|\\1d,^$", max_size=14), odd))
     def patterns_end(case):
@@ -305,7 +320,3 @@ def _add_of_texts(holds_for, tool, errors):
             return
         assert not (isinstance(value, float) and math.isnan(value))
         json.dumps(value, allow_nan=False)
-
-    @holds_for(st.ip_addresses(v=6))
-    def addresses(value):
-        assert value in address.address_faces(str(value))
