@@ -44,7 +44,7 @@ def open_cursor(registry, seconds=0):
         except LOST:
             if time.monotonic() >= deadline:
                 raise
-            time.sleep(random.uniform(0.01, WAIT_SECONDS))
+            time.sleep(random.uniform(0.01, WAIT_SECONDS))  # nosec B311 - no secret
 
 
 def after_rollback(registry, function, *args):

@@ -20,9 +20,10 @@ def migrate(cr, version):
         credentials = used.get(host, set())
         for credential in credentials - {""}:
             cr.execute(
+                # Only the names of columns above are put in.
                 f"""INSERT INTO bj_api_sync_destination (name, credential, {COLUMNS})
                     SELECT name, %s, {COLUMNS} FROM bj_api_sync_destination
-                    WHERE id = %s ON CONFLICT (name, credential) DO NOTHING""",
+                    WHERE id = %s ON CONFLICT (name, credential) DO NOTHING""",  # nosec B608
                 [credential, row_id],
             )
         if credentials and "" not in credentials:
