@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from .attempts import Received, Script, comes, rpc, table
+from .attempts import Received, Script, comes, table
 
 # Refused when it is saved, or when it runs: in both cases nothing has happened.
 REFUSED = comes(400, lacks=("root:x", "PGPASSWORD"))
@@ -127,13 +127,6 @@ LOOPS = [
         ("of many records", "while True:\n  env['res.partner'].search([])"),
     )
 ]
-SLOW = rpc(
-    "admin", "ir.config_parameter", "set_param", "bj_api_sync.script_timeout", "1"
-)
-AS_EVER = rpc(
-    "admin", "ir.config_parameter", "set_param", "bj_api_sync.script_timeout", "10"
-)
-LOOPS = [(name, (SLOW, calls), expected, (AS_EVER,)) for name, calls, expected in LOOPS]
 
 # W12: a result that is no JSON is the script's mistake and no fault of the server.
 VALUES = {
