@@ -55,15 +55,9 @@ class BjApiSyncInbound(models.AbstractModel):
         keys, flags = self._parse_named(plan, request)
         results = {}
         found = self._find_named(endpoint, plan, keys, results)
-        reader = self.env["bj.api.sync.reader"]
         records = self.env[plan.model].browse(found.values())
-        identifiers = dict(
-            zip(
-                records.ids,
-                reader._read_identifiers(plan, records, call),
-                strict=True,
-            )
-        )
+        named = self.env["bj.api.sync.reader"]._read_identifiers(plan, records, call)
+        identifiers = dict(zip(records.ids, named, strict=True))
         if not results or flags.partial:
             self._delete_wave(endpoint, found, results)
         failed = [results[index] for index in sorted(results)]

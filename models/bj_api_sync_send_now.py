@@ -173,14 +173,8 @@ class BjApiSyncSender(models.AbstractModel):
         if settlement.state == "pending":
             outbound._wake_senders()
             if is_apart:
-                self.env.cr.postrollback.add(
-                    partial(
-                        after_rollback,
-                        self.env.registry,
-                        cancel_rolled_back,
-                        claim.id,
-                    )
-                )
+                call = (self.env.registry, cancel_rolled_back, claim.id)
+                self.env.cr.postrollback.add(partial(after_rollback, *call))
         return claim.id, response, error, next_row
 
     @api.model
