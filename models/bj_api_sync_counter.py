@@ -5,6 +5,7 @@ from odoo import api, fields, models
 from odoo.modules import module
 from odoo.sql_db import Cursor
 
+from ..compat import name_flusher
 from .bj_api_sync_transaction import open_cursor
 
 
@@ -49,6 +50,7 @@ class BjApiSyncCounter(models.Model):
         cr.rollback()
         prepare(cr)
         counted = self._count_in(cr, windows, times)
+        name_flusher(self.env)
         cr.commit()  # pylint: disable=invalid-commit
         return counted
 

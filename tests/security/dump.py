@@ -52,7 +52,7 @@ HASHES = (
         (
             "what is sent is encrypted",
             Sql(
-                "SELECT id FROM bj_api_sync_config WHERE bearer_token_secret LIKE 'gAAAA%'"
+                "SELECT id FROM bj_api_sync_config WHERE bearer_token_secret LIKE 'fernet:gAAAA%'"
             ),
             comes(200),
         ),
