@@ -413,9 +413,10 @@ GUESSING = [
     ),
 ]
 
-STRANGERS_ROWS = (
-    "SELECT count(*) <= 101 FROM bj_api_log WHERE remote_addr = '{}'".format
-)
+# In each window of five minutes.
+STRANGERS_ROWS = """SELECT max(count) <= 101 FROM (
+    SELECT count(*) FROM bj_api_log WHERE remote_addr = '{}'
+    GROUP BY floor(extract(epoch FROM timestamp) / 300)) windows""".format
 FLOODS = [
     (
         "a stranger cannot fill the log",

@@ -51,10 +51,18 @@ class SecurityCase(unittest.TestCase):
             for area, attempts in groupby(rest, attrgetter("area")):
                 start = time.monotonic()
                 for attempt in attempts:
-                    self.check(attempt.id, self.judge.judge(attempt))
+                    self.check(attempt.id, self.judge_in_window(attempt))
                 print(f"\n{area}: {time.monotonic() - start:.1f} s", end="", flush=True)
             for attempt, result in zip(slow, results, strict=True):
                 self.check(attempt.id, result.result())
+
+    def judge_in_window(self, attempt):
+        """Judge an attempt, once more if a window of the counters ended meanwhile."""
+        minute = time.time() // 60
+        wrong = self.judge.judge(attempt)
+        if wrong and attempt.area == "guessing" and time.time() // 60 != minute:
+            return self.judge.judge(attempt)
+        return wrong
 
     def check(self, name, wrong):
         with self.subTest(name):
