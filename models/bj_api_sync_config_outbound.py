@@ -608,6 +608,10 @@ class BjApiSyncConfig(models.Model):
             else self.env._("%s cannot be used", request.url)
         )
         found["message"] = "\n".join(lines)
+        self._log_test(target, request, found, advice)
+        return found
+
+    def _log_test(self, target, request, found, advice):
         self.env["bj.api.log"]._record(
             self.log_level,
             {
@@ -628,7 +632,6 @@ class BjApiSyncConfig(models.Model):
                 "secret_headers": target.secret_headers,
             },
         )
-        return found
 
     def _get_sample_url(self):
         """Return the URL with placeholders filled from any record that would be sent."""

@@ -35,13 +35,13 @@ class BjApiSyncSchema(models.AbstractModel):
         newest = max(steps)
         is_new = not sql.table_exists(self.env.cr, "bj_api_sync_config")
         number = newest if is_new else self._get_number()
-        todo = sorted(step for step in steps if step > number)
-        self._run(todo, "pre")
+        due = sorted(step for step in steps if step > number)
+        self._run(due, "pre")
         # Done when each table has its columns, still in this transaction.
-        self.pool.post_init(self._finish, todo, max(number, newest))
+        self.pool.post_init(self._finish, due, max(number, newest))
 
-    def _finish(self, todo, number):
-        self._run(todo, "post")
+    def _finish(self, due, number):
+        self._run(due, "post")
         self._set_number(number)
 
     def _get_steps(self):

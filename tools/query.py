@@ -236,20 +236,7 @@ def parse(query, fields, params, keys, orders, defaults, cast):
             raise _bad(name, f"{name} is given twice: send it once.")
         else:
             options[name] = value
-    domain = []
-    rules = {}
-    for param in params:
-        rules.setdefault(param.name, []).append(param)
-    for name, values in filters.items():
-        if name in rules:
-            for param in rules[name]:
-                domain += _param_domain(param, values, cast)
-        else:
-            domain += _filter_domain(name, values, fields, rules, cast)
-    for name, defaulted in rules.items():
-        for param in defaulted:
-            if name not in filters and param.value:
-                domain += _param_domain(param, [param.value], cast)
+    domain = _filters_domain(filters, params, fields, cast)
     if "domain" in options:
         domain += parse_domain(options["domain"], fields, cast)
     cursor = options.get("cursor")
@@ -269,6 +256,25 @@ def parse(query, fields, params, keys, orders, defaults, cast):
         fields=_keys(options.get("fields"), keys),
         flags=Flags(_flag(options, "partial"), _flag(options, "dry_run")),
     )
+
+
+def _filters_domain(filters, params, fields, cast):
+    """Return the domain of ``{name: values}``, and of Parameters that stand by default."""
+    domain = []
+    rules = {}
+    for param in params:
+        rules.setdefault(param.name, []).append(param)
+    for name, values in filters.items():
+        if name in rules:
+            for param in rules[name]:
+                domain += _param_domain(param, values, cast)
+        else:
+            domain += _filter_domain(name, values, fields, rules, cast)
+    for name, defaulted in rules.items():
+        for param in defaulted:
+            if name not in filters and param.value:
+                domain += _param_domain(param, [param.value], cast)
+    return domain
 
 
 def parse_flags(query):
